@@ -1,0 +1,52 @@
+# Everything a newcomer needs: `make demo` runs the floor, `make test` runs the tests. Both set themselves up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check lint format bench docs fixtures clean setup
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## make the virtual environment (done by the others when needed)
+
+# The stamp is newer than pyproject.toml once everything in it is installed, so the second time costs nothing.
+$(READY): pyproject.toml
+	@echo "==> setting up $(VENV) (once, about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Mallard needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
+	@echo "==> installing Mallard and what it stands on"
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q -e '.[test]'
+	@touch $(READY)
+
+demo: $(READY) ## the whole product on a recorded Saturday, offline
+	@exec $(BIN)/mallard demo $(ARGS)
+
+test: $(READY) ## every test, with real sockets and a real browser
+	@sh tests/find_browser.sh
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) lint ## the inner loop: lint, types and core tests, under a minute
+	@$(BIN)/python -m pytest -q tests/core tests/dispatch tests/test_architecture.py
+
+lint: $(READY) ## ruff and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## let ruff put the code in shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(READY) ## what the engine costs, beside its peers in the same run
+	@$(BIN)/python -m tests.bench
+
+docs: $(READY) ## write the machine-readable contracts (OpenAPI, AsyncAPI, JSON Schema) to build/docs
+	@$(BIN)/python -m tests.contracts build/docs
+
+fixtures: $(READY) ## make the recorded fixtures again, from their seeds
+	@for story in saturday-rush two-malls bad-day; do $(BIN)/mallard simulate --story $$story --out fixtures/$$story.ndjson.zst || exit 1; done
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Mallard streamer: gateway, engine, journal, feed."""

@@ -1,0 +1,170 @@
+"""Who carries what: gives orders to drivers, takes them away, keeps routes, ETAs and risk true.
+
+It must not know who decided, or whether it was allowed: `commands` and `reports` check first. Every number given out
+is a fencing token: a driver that presents an older one than its order carries speaks of an assignment that is over.
+"""
+
+from streamer.core import drivers as driving
+from streamer.core.events import DriverChanged, Id, OrderChanged, Output, RouteChanged, Stop
+from streamer.core.orders import ON_BOARD, QUEUED, Step, advance
+from streamer.core.routes import Planner, passed, place_of, timed, without
+from streamer.core.settings import Settings
+from streamer.core.state import Driver, Order, Risk, State, Tally
+
+ETA_STEP_MS = 15_000
+"""An ETA that moved by less is left as it was: people read minutes."""
+
+
+class Assignments:
+    """The part of the state that says who carries what. All times are the engine's, in milliseconds."""
+
+    def __init__(self, state: State, planner: Planner, settings: Settings) -> None:
+        self.state = state
+        self.planner = planner
+        self.settings = settings
+
+    def tally(self, mall_id: str) -> Tally:
+        """The running figures of a mall."""
+        return self.state.tallies.setdefault(mall_id, Tally())
+
+    # ------------------------------------------------------------ giving and taking
+
+    def give(
+        self,
+        order: Order,
+        driver: Driver,
+        step: Step,
+        at_ms: int,
+        actor: str,
+        reason: str = "",
+        command_id: Id | None = None,
+        position: int | None = None,
+    ) -> None:
+        """Gives an order to a driver, out of the hands of whoever had it, under a new assignment number."""
+        on_board = order.status in ON_BOARD
+        self._take_from_route(order)
+        self.state.assignments += 1
+        number = self.state.assignments
+        order.driver_id, order.assignment = driver.id, number
+        order.held = False
+        changed = {"driver_id": driver.id, "assignment": str(number)}
+        advance(order, step, at_ms, actor, reason, changed, command_id)
+        order.arrived_pickup_ms = None
+        if on_board:
+            driver.route = [*driver.route, self.planner.stops_for(order)[1]]
+        else:
+            driver.route = self.planner.insert(driver, order, self.state.orders, at_ms, position)
+        driver.order_ids.append(order.id)
+        driver.assignment = number
+
+    def take(
+        self, order: Order, step: Step, at_ms: int, actor: str, reason: str = "", command_id: Id | None = None
+    ) -> None:
+        """Takes an order out of its driver's hands: unassigned, declined or cancelled."""
+        changed = {"driver_id": ""} if order.driver_id else {}
+        self._take_from_route(order)
+        order.driver_id = order.assignment = order.arrived_pickup_ms = None
+        order.pinned = False
+        advance(order, step, at_ms, actor, reason, changed, command_id)
+        if order.status in QUEUED:
+            self.refresh_queued(order, at_ms)
+        else:
+            order.eta_pickup_ms = order.eta_dropoff_ms = None
+            order.risk = "on_time"
+
+    def finish(self, order: Order) -> None:
+        """The order has left its driver for good; it keeps the driver's name on it."""
+        self._take_from_route(order)
+
+    def _take_from_route(self, order: Order) -> None:
+        driver = self.state.drivers.get(order.driver_id or "")
+        if driver is not None and order.id in driver.order_ids:
+            driver.order_ids.remove(order.id)
+            driver.route = without(driver.route, order.id)
+
+    def pass_stop(self, order: Order, driver: Driver, kind: str) -> None:
+        """A stop has been made."""
+        driver.route = passed(driver.route, order.id, kind)
+
+    def turn_back(self, order: Order, driver: Driver) -> None:
+        """A delivery failed: its stop becomes a return to the store it came from, at the end of the route."""
+        pickup, _ = self.planner.stops_for(order)
+        driver.route = [*without(driver.route, order.id), Stop("return", order.id, pickup.lat, pickup.lng)]
+
+    def depart(self, driver: Driver, mall_id: str, at_ms: int) -> list[str]:
+        """The driver leaves the mall with what it collected there: one trip. Returns what is now on the way."""
+        leaving = [
+            order
+            for order_id in driver.order_ids
+            if (order := self.state.orders[order_id]).status == "picked_up" and order.mall_id == mall_id
+        ]
+        for order in leaving:
+            advance(order, "left_mall", at_ms, driver.id)
+        if leaving:
+            tally = self.tally(mall_id)
+            tally.trips += 1
+            tally.trip_orders += len(leaving)
+        return [order.id for order in leaving]
+
+    # ------------------------------------------------------------ ETA, slack, risk
+
+    def settle(self, driver: Driver, at_ms: int) -> list[Output]:
+        """After a driver's orders or stops changed: times, a return that begins, the word for its state, the news."""
+        outputs: list[Output] = []
+        if driver.route and driver.route[0].kind == "return":
+            order = self.state.orders[driver.route[0].order_id]
+            if order.status == "failed":
+                advance(order, "returning", at_ms, driver.id)
+                outputs.append(OrderChanged(order.id, order.mall_id))
+        outputs.extend(self.refresh(driver, at_ms))
+        driver.state = driving.state_of(driver, self.state.orders, at_ms, self.settings)
+        return [*outputs, RouteChanged(driver.id, driver.assignment, tuple(driver.route)), DriverChanged(driver.id)]
+
+    def refresh(self, driver: Driver, at_ms: int) -> list[Output]:
+        """Brings the ETAs and risks of everything a driver carries up to `at_ms`; what visibly moved is an output."""
+        if not driver.route:
+            return []
+        lat, lng = place_of(driver, driver.route[0])
+        visits = self.planner.visits(lat, lng, at_ms, driver.route, self.state.orders)
+        driver.route = timed(visits)
+        outputs: list[Output] = []
+        pickups = {visit.stop.order_id: visit.eta_ms for visit in visits if visit.stop.kind == "pickup"}
+        for visit in visits:
+            if visit.stop.kind == "dropoff":
+                order = self.state.orders[visit.stop.order_id]
+                if self._set_etas(order, pickups.get(order.id, order.picked_up_ms), visit.eta_ms, at_ms):
+                    outputs.append(OrderChanged(order.id, order.mall_id, versioned=False))
+        return outputs
+
+    def refresh_queued(self, order: Order, at_ms: int) -> bool:
+        """ETA of an order nobody has: a driver found within `unassigned_search_ms`, the store ready as promised.
+
+        Returns whether it visibly moved.
+        """
+        travel, mall = self.planner.travel, self.planner.floor.malls[order.mall_id]
+        found_ms = at_ms + self.settings.risk.unassigned_search_ms + travel.rules.park_ms
+        ready_ms = found_ms if order.is_ready or order.ready_ms is None else order.ready_ms
+        walk_ms = travel.walk_ms(mall, order.stores)
+        pickup_ms = max(found_ms + walk_ms // 2, ready_ms) + travel.rules.pickup_ms
+        drive_ms = travel.drive_ms(mall.lat, mall.lng, order.dropoff.lat, order.dropoff.lng)
+        dropoff_ms = pickup_ms + walk_ms // 2 + drive_ms + travel.rules.dropoff_ms // 2
+        return self._set_etas(order, pickup_ms, dropoff_ms, at_ms)
+
+    def _set_etas(self, order: Order, pickup_ms: int | None, dropoff_ms: int, at_ms: int) -> bool:
+        risk = risk_of(order.due_ms, dropoff_ms, at_ms, self.settings.risk.at_risk_ms)
+        moved = (
+            order.eta_dropoff_ms is None
+            or abs(order.eta_dropoff_ms - dropoff_ms) >= ETA_STEP_MS
+            or (order.eta_pickup_ms is None) != (pickup_ms is None)
+            or risk != order.risk
+        )
+        if moved:
+            order.eta_pickup_ms, order.eta_dropoff_ms, order.risk = pickup_ms, dropoff_ms, risk
+        return moved
+
+
+def risk_of(due_ms: int, eta_ms: int, at_ms: int, at_risk_ms: int) -> Risk:
+    """`late`: will be, or already is, past due. `at_risk`: slack (due less ETA) below `at_risk_ms`."""
+    if eta_ms > due_ms or at_ms > due_ms:
+        return "late"
+    return "at_risk" if due_ms - eta_ms < at_risk_ms else "on_time"

@@ -1,0 +1,240 @@
+"""The engine: one input at a time goes in, the facts that follow come out. Read this file to see the order of things.
+
+It must not know the clock, the network, the disk, or whether the floor is live, replayed or simulated.
+
+    Ping    duplicate? -> acceptable? -> believable? -> remember it -> hex -> fences -> marker -> indexes
+    Report  repeat? -> whose order, which number? -> legal step? -> status, route, ETA, risk
+    Order   key? -> mall, stores, drop-off -> number it -> ETA, risk
+    Command key? -> version -> legal step? -> driver fit? -> assignment number, route, ETA, risk -> kept for undo
+    Tick    dwell -> silence -> ETA, risk -> forget what is long over
+"""
+
+from streamer.core import commands, intake, pings, reports
+from streamer.core import drivers as driving
+from streamer.core.assignments import Assignments
+from streamer.core.events import (
+    CommandDone,
+    DriverChanged,
+    DriverRegistered,
+    FenceCrossed,
+    HandOver,
+    Input,
+    OrderChanged,
+    OrderCommand,
+    OrderPlaced,
+    Output,
+    Ping,
+    PingTaken,
+    Refused,
+    Report,
+    ReportTaken,
+    SetDuty,
+    Tick,
+    Undo,
+)
+from streamer.core.fences import FenceIndex, dwells, observe
+from streamer.core.hexes import DriverIndex, hex_of
+from streamer.core.malls import Floor
+from streamer.core.orders import ENDED, QUEUED
+from streamer.core.routes import Planner
+from streamer.core.settings import Settings
+from streamer.core.snapshot import state_hash
+from streamer.core.state import Driver, FencePresence, State
+from streamer.core.travel import Travel
+
+
+class Engine:
+    """The truth about drivers, orders and assignments, moved only by `handle`."""
+
+    def __init__(self, floor: Floor, settings: Settings | None = None, state: State | None = None) -> None:
+        self.floor = floor
+        self.settings = settings or Settings()
+        self.state = state or State()
+        self.planner = Planner(floor, Travel(self.settings.travel))
+        self.assignments = Assignments(self.state, self.planner, self.settings)
+        self.fences = FenceIndex(floor, self.settings.fences)
+        self.everyone = DriverIndex()
+        self.free = DriverIndex()
+        for driver in self.state.drivers.values():
+            self._index(driver)
+
+    def handle(self, at_ms: int, item: Input) -> tuple[Output, ...]:
+        """Takes one input at `at_ms` (UTC epoch milliseconds; a step back in time counts as no step).
+
+        Returns what follows, in order. A refusal is the single output `Refused`, and then nothing changed; the same
+        holds for repeats (`duplicate` pings, `repeated` reports and commands). All else has raised `state.seq` by one.
+        """
+        at_ms = max(at_ms, self.state.at_ms)
+        match item:
+            case Ping():
+                outputs = self._ping(at_ms, item)
+            case Report():
+                outputs = reports.take(self.assignments, at_ms, item)
+            case OrderPlaced() | OrderCommand() | HandOver() | Undo() | SetDuty():
+                outputs = self._decide(at_ms, item)
+            case Tick():
+                outputs = self._tick(at_ms)
+            case DriverRegistered():
+                outputs = self._register(item)
+        if is_effective(outputs):
+            self.state.seq += 1
+            self.state.at_ms = at_ms
+            for output in outputs:
+                if type(output) is DriverChanged:
+                    self._index(self.state.drivers[output.driver_id])
+        return outputs
+
+    def nearest(self, lat: float, lng: float, k: int, free_only: bool = True) -> list[tuple[str, float]]:
+        """The `k` nearest (free) drivers as (driver id, metres), nearest first, ties by id."""
+        return (self.free if free_only else self.everyone).nearest(lat, lng, k, self.state.drivers)
+
+    def hash(self) -> str:
+        """The hash of the whole state."""
+        return state_hash(self.state)
+
+    # ------------------------------------------------------------ steps
+
+    def _ping(self, at_ms: int, ping: Ping) -> tuple[Output, ...]:
+        driver = self.state.drivers.get(ping.driver_id)
+        if driver is None:
+            return (Refused("not_yours", f"there is no driver {ping.driver_id!r}"),)
+        if pings.is_duplicate(driver, ping):
+            return (PingTaken(driver.id, ping.seq, "duplicate"),)
+        refused = pings.refusal(driver, ping, at_ms, self.settings.pings)
+        if refused is not None:
+            return (refused,)
+        verdict = pings.judge(driver, ping, self.settings.pings)
+        pings.note_identity(driver, ping)
+        driver.verdict = verdict
+        self.state.verdicts[verdict] = self.state.verdicts.get(verdict, 0) + 1
+        taken = PingTaken(driver.id, ping.seq, verdict)
+        if verdict != "ok":
+            return (taken,)
+        cell = hex_of(ping.lat, ping.lng)
+        holding = self.fences.holding(cell, ping.lat, ping.lng)
+        driver.ping, driver.received_ms, driver.cell = ping, at_ms, cell
+        driver.mall_id = self.fences.mall_of(holding) if holding else None
+        news = self._cross_fences(driver, holding, at_ms) if holding or driver.fences else ()
+        self._show_in_region(driver)
+        self._revive(driver, at_ms)
+        self._index(driver)
+        return (taken, *news)
+
+    def _cross_fences(self, driver: Driver, holding: tuple[str, ...], at_ms: int) -> tuple[Output, ...]:
+        rules, ping = self.settings.fences, driver.ping
+        if ping is None or (ping.accuracy_m is not None and ping.accuracy_m > rules.max_accuracy_m):
+            return ()
+        outputs: list[Output] = []
+        for fence_id in sorted({*holding, *driver.fences}):
+            presence = driver.fences.setdefault(fence_id, FencePresence())
+            event = observe(presence, fence_id in holding, at_ms, rules)
+            if not presence.inside and not presence.against:
+                del driver.fences[fence_id]
+            if event is not None:
+                fence = self.fences.fences[fence_id]
+                outputs.append(FenceCrossed(driver.id, fence.mall_id, fence_id, event, at_ms))
+                if event == "leave" and fence.kind == "mall":
+                    departed = self.assignments.depart(driver, fence.mall_id, at_ms)
+                    outputs.extend(OrderChanged(order_id, fence.mall_id) for order_id in departed)
+        return tuple(outputs)
+
+    def _show_in_region(self, driver: Driver) -> None:
+        """A driver is shown on the floor of the mall it is at; until it has been at one, of the nearest."""
+        if driver.mall_id is not None:
+            driver.region = driver.mall_id
+        elif driver.region is None and driver.ping is not None:
+            mall = self.floor.nearest_mall(driver.ping.lat, driver.ping.lng)
+            driver.region = mall.id if mall else None
+
+    def _revive(self, driver: Driver, at_ms: int) -> None:
+        if driver.state == "silent":
+            driver.state = driving.state_of(driver, self.state.orders, at_ms, self.settings)
+
+    def _decide(self, at_ms: int, item: OrderPlaced | OrderCommand | HandOver | Undo | SetDuty) -> tuple[Output, ...]:
+        known = commands.repeated(self.assignments, item)
+        if known is not None:
+            return (known,)
+        command_id = f"c-{self.state.seq + 1}"
+        if isinstance(item, OrderPlaced):
+            outputs = intake.place(self.assignments, at_ms, item, command_id)
+        else:
+            outputs = commands.run(self.assignments, at_ms, item, command_id)
+        if isinstance(outputs[0], CommandDone) and not outputs[0].repeated:
+            commands.remember_key(self.assignments, at_ms, item, outputs[0])
+        return outputs
+
+    def _register(self, item: DriverRegistered) -> tuple[Output, ...]:
+        for mall_id in item.mall_ids:
+            if mall_id not in self.floor.malls:
+                return (Refused("bad_field", f"mall_ids: there is no mall {mall_id!r}"),)
+        driver = self.state.drivers.get(item.driver_id)
+        if driver is None:
+            self.state.drivers[item.driver_id] = driving.registered(item)
+        else:
+            driver.name, driver.capacity = item.name or driver.name, item.capacity
+            driver.mall_ids, driver.shift_end_ms = item.mall_ids, item.shift_end_ms
+        return (DriverChanged(item.driver_id),)
+
+    def _tick(self, at_ms: int) -> tuple[Output, ...]:
+        outputs: list[Output] = []
+        for driver in self.state.drivers.values():
+            if driver.duty == "on_duty":
+                outputs.extend(self._tick_driver(driver, at_ms))
+        for order in self.state.orders.values():
+            if order.status in QUEUED and self.assignments.refresh_queued(order, at_ms):
+                outputs.append(OrderChanged(order.id, order.mall_id, versioned=False))
+        self._forget(at_ms)
+        return tuple(outputs)
+
+    def _tick_driver(self, driver: Driver, at_ms: int) -> list[Output]:
+        outputs: list[Output] = []
+        for fence_id, presence in driver.fences.items():
+            if dwells(presence, at_ms, self.settings.fences):
+                mall_id = self.fences.fences[fence_id].mall_id
+                outputs.append(FenceCrossed(driver.id, mall_id, fence_id, "dwell", at_ms))
+        outputs.extend(self.assignments.refresh(driver, at_ms))
+        state = driving.state_of(driver, self.state.orders, at_ms, self.settings)
+        if state != driver.state:
+            driver.state = state
+            outputs.append(DriverChanged(driver.id))
+        return outputs
+
+    def _forget(self, at_ms: int) -> None:
+        """Drops what is long over, oldest first; both mappings are in the order things were added."""
+        before_ms = at_ms - self.settings.keys_kept_ms
+        while self.state.keys and (first := next(iter(self.state.keys.items())))[1].at_ms < before_ms:
+            del self.state.keys[first[0]]
+        before_ms = at_ms - self.settings.history_kept_ms
+        while self.state.orders:
+            order = next(iter(self.state.orders.values()))
+            if order.status not in ENDED or order.updated_ms >= before_ms:
+                break
+            del self.state.orders[order.id]
+            self.state.external.pop(f"{order.mall_id}/{order.external_id}", None)
+        while self.state.commands and (oldest := next(iter(self.state.commands.values()))).at_ms < before_ms:
+            del self.state.commands[oldest.id]
+
+    def _index(self, driver: Driver) -> None:
+        """Keeps both look-up indexes true to the driver's cell and state."""
+        if driver.cell and driver.duty == "on_duty":
+            self.everyone.put(driver.id, driver.cell)
+        else:
+            self.everyone.drop(driver.id)
+        if driver.cell and driver.state == "free":
+            self.free.put(driver.id, driver.cell)
+        else:
+            self.free.drop(driver.id)
+
+
+def is_effective(outputs: tuple[Output, ...]) -> bool:
+    """Whether an input changed anything, and so belongs in the journal."""
+    if not outputs:
+        return True
+    match outputs[0]:
+        case Refused():
+            return False
+        case PingTaken(verdict=verdict):
+            return verdict != "duplicate"
+        case ReportTaken(repeated=repeated) | CommandDone(repeated=repeated):
+            return not repeated
+    return True

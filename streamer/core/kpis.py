@@ -1,0 +1,85 @@
+"""The figures in the strip above the floor, counted from state.
+
+It must not know how they are shown.
+"""
+
+from collections.abc import Collection
+
+from msgspec import Struct
+
+from streamer.core.orders import QUEUED
+from streamer.core.state import State, Tally
+
+
+class Kpis(Struct):
+    """Figures of some malls, now. Ratios are None before there is anything to divide."""
+
+    open: int = 0
+    unassigned: int = 0
+    at_risk: int = 0
+    late: int = 0
+    free: int = 0
+    busy: int = 0
+    silent: int = 0
+    off_duty: int = 0
+    delivered: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    reassigned: int = 0
+    orders_per_trip: float | None = None
+    """Orders a driver carries out of the mall at once, mean."""
+    on_time: float | None = None
+    """Delivered by the due time, share of delivered, 0-1."""
+    click_to_door_ms: int | None = None
+    """Placed to delivered, median."""
+    wait_at_store_ms: int | None = None
+    """Arrival at the store to pick-up, mean."""
+
+
+def kpis(state: State, mall_ids: Collection[str] | None) -> Kpis:
+    """Counts the floor of these malls, or of all with None."""
+    figures = Kpis()
+    for order in state.orders.values():
+        if order.ended_ms is None and (mall_ids is None or order.mall_id in mall_ids):
+            figures.open += 1
+            figures.unassigned += order.status in QUEUED
+            figures.at_risk += order.risk == "at_risk"
+            figures.late += order.risk == "late"
+    for driver in state.drivers.values():
+        if mall_ids is None or driver.region in mall_ids:
+            _count_driver(figures, driver.state)
+    _add_tallies(figures, [tally for mall, tally in state.tallies.items() if mall_ids is None or mall in mall_ids])
+    return figures
+
+
+def _count_driver(figures: Kpis, state: str) -> None:
+    if state == "free":
+        figures.free += 1
+    elif state in {"busy", "at_store"}:
+        figures.busy += 1
+    elif state == "silent":
+        figures.silent += 1
+    else:
+        figures.off_duty += 1
+
+
+def _add_tallies(figures: Kpis, tallies: list[Tally]) -> None:
+    figures.delivered = sum(tally.delivered for tally in tallies)
+    figures.cancelled = sum(tally.cancelled for tally in tallies)
+    figures.failed = sum(tally.failed for tally in tallies)
+    figures.reassigned = sum(tally.reassigned for tally in tallies)
+    trips, waits = sum(tally.trips for tally in tallies), sum(tally.waits for tally in tallies)
+    if trips:
+        figures.orders_per_trip = round(sum(tally.trip_orders for tally in tallies) / trips, 3)
+    if waits:
+        figures.wait_at_store_ms = sum(tally.wait_ms for tally in tallies) // waits
+    if figures.delivered:
+        figures.on_time = round(sum(tally.on_time for tally in tallies) / figures.delivered, 4)
+        figures.click_to_door_ms = _median([tally.click_to_door_ms for tally in tallies])
+
+
+def _median(sorted_lists: list[list[int]]) -> int:
+    """The lower median of already sorted lists; one mall, the usual case, needs no sorting."""
+    lists = [part for part in sorted_lists if part]
+    merged = lists[0] if len(lists) == 1 else sorted(value for part in lists for value in part)
+    return merged[(len(merged) - 1) // 2]

@@ -1,0 +1,94 @@
+"""Whether a ping is new, acceptable and believable, judged in that order.
+
+It must not know hexes, fences or orders, and it reads no clock: `at_ms` is given, `fix_ms` only judges lateness.
+"""
+
+from math import cos, radians
+
+from streamer.core.events import Ping, Refused, Verdict
+from streamer.core.geo import METRES_PER_DEG
+from streamer.core.settings import PingRules
+from streamer.core.state import Driver
+
+GAPS_KEPT = 32
+RECENT_KEPT = 32
+SPEED_FLOOR_S = 0.5
+"""Two fixes closer in time than this are judged as this far apart: phones stamp whole seconds."""
+
+
+def is_duplicate(driver: Driver, ping: Ping) -> bool:
+    """Whether this very ping was taken before: by `seq`, or by (fix_ms, lat, lng) when it has none."""
+    if ping.seq is None:
+        return (ping.fix_ms, ping.lat, ping.lng) in driver.recent
+    return ping.seq <= driver.last_seq and not any(low <= ping.seq <= high for low, high in driver.gaps)
+
+
+def refusal(driver: Driver, ping: Ping, at_ms: int, rules: PingRules) -> Refused | None:
+    """Why the sender must not expect this ping to be kept, or None."""
+    if driver.duty != "on_duty":
+        return Refused("off_duty", f"driver {driver.id} is {driver.duty.replace('_', ' ')}; its pings are not stored")
+    if ping.fix_ms > at_ms + rules.future_ms:
+        return Refused("future", f"fix_ms {ping.fix_ms} is {(ping.fix_ms - at_ms) / 1000:.0f} s ahead of the floor")
+    if ping.fix_ms < at_ms - rules.too_old_ms:
+        return Refused("too_old", f"fix_ms {ping.fix_ms} is {(at_ms - ping.fix_ms) / 3_600_000:.0f} h old")
+    return None
+
+
+def note_identity(driver: Driver, ping: Ping) -> None:
+    """Remembers the ping, so that its repeat is known. The weak spot: a gap older than `GAPS_KEPT` gaps is forgotten,
+    and a ping that would fill it counts as a duplicate.
+    """
+    seq = ping.seq
+    if seq is None:
+        driver.recent.append((ping.fix_ms, ping.lat, ping.lng))
+        del driver.recent[:-RECENT_KEPT]
+    elif seq > driver.last_seq:
+        if seq > driver.last_seq + 1 and driver.last_seq >= 0:
+            driver.gaps.append((driver.last_seq + 1, seq - 1))
+            del driver.gaps[:-GAPS_KEPT]
+        driver.last_seq = seq
+    else:
+        driver.gaps = [part for gap in driver.gaps for part in _without(gap, seq)]
+
+
+def _without(gap: tuple[int, int], seq: int) -> list[tuple[int, int]]:
+    low, high = gap
+    if not low <= seq <= high:
+        return [gap]
+    return [part for part in ((low, seq - 1), (seq + 1, high)) if part[0] <= part[1]]
+
+
+def judge(driver: Driver, ping: Ping, rules: PingRules) -> Verdict:
+    """Whether the ping may move the marker.
+
+    `late`: its fix is older than the one shown. `inaccurate`: vaguer than `max_accuracy_m`. `jump`: further than the
+    fastest believable driver gets, noise allowed for; a run of jumps that agree with each other is believed at last,
+    since then the last good fix was the wrong one. Source: INGEST, traccar's FilterHandler.
+    """
+    last = driver.ping
+    if ping.accuracy_m is not None and ping.accuracy_m > rules.max_accuracy_m:
+        return "inaccurate"
+    if last is None:
+        return "ok"
+    if ping.fix_ms < last.fix_ms:
+        return "late"
+    if is_reachable(last, ping, rules):
+        driver.jumps.clear()
+        return "ok"
+    if driver.jumps and not is_reachable(driver.jumps[-1], ping, rules):
+        driver.jumps.clear()
+    driver.jumps.append(ping)
+    if len(driver.jumps) < rules.jumps_before_trust:
+        return "jump"
+    driver.jumps.clear()
+    return "ok"
+
+
+def is_reachable(last: Ping, ping: Ping, rules: PingRules) -> bool:
+    """Whether a driver can have come from `last` to `ping` in the time between their fixes."""
+    north = ping.lat - last.lat
+    east = ((ping.lng - last.lng + 180.0) % 360.0 - 180.0) * cos(radians(last.lat))
+    seconds = (ping.fix_ms - last.fix_ms) / 1000
+    limit_m = rules.max_speed_mps * (seconds if seconds > SPEED_FLOOR_S else SPEED_FLOOR_S) + rules.jump_allowance_m
+    limit_deg = limit_m / METRES_PER_DEG
+    return north * north + east * east <= limit_deg * limit_deg

@@ -1,0 +1,1 @@
+"""A seeded world that produces inputs: roads, stores, shoppers, drivers. Pure."""
