@@ -135,11 +135,8 @@ def _read_feature(number: int, raw: object) -> _Feature:
     # GeoJSON puts the id beside the properties (RFC 7946 §3.2), editors often put it inside: both are read.
     properties.setdefault("id", raw.get("id"))
     label = f"feature {number} ({properties['id']})"
-    try:
-        geometry = msgspec.convert(raw.get("geometry"), _Point | _Polygon)
-        checked = msgspec.convert(properties, _Properties)
-    except msgspec.ValidationError as error:
-        raise MallFileError(label, str(error)) from error
+    geometry: _Point | _Polygon = _converted(raw.get("geometry"), _Point | _Polygon, label, "geometry")
+    checked: _Properties = _converted(properties, _Properties, label, "properties")
     feature = _Feature(geometry, checked, label)
     if checked.mall_id is None:
         _check_mall(feature)
@@ -148,6 +145,13 @@ def _read_feature(number: int, raw: object) -> _Feature:
     elif checked.kind == "store" and not checked.name:
         raise MallFileError(label, "a store needs a name")
     return feature
+
+
+def _converted(raw: object, into: Any, label: str, part: str) -> Any:
+    try:
+        return msgspec.convert(raw, into)
+    except msgspec.ValidationError as error:
+        raise MallFileError(label, f"{part}: {error}") from error
 
 
 def _check_mall(feature: _Feature) -> None:

@@ -43,7 +43,7 @@ def note_identity(driver: Driver, ping: Ping) -> None:
         driver.recent.append((ping.fix_ms, ping.lat, ping.lng))
         del driver.recent[:-RECENT_KEPT]
     elif seq > driver.last_seq:
-        if seq > driver.last_seq + 1 and driver.last_seq >= 0:
+        if seq > driver.last_seq + 1:
             driver.gaps.append((driver.last_seq + 1, seq - 1))
             del driver.gaps[:-GAPS_KEPT]
         driver.last_seq = seq

@@ -29,7 +29,6 @@ def take(assignments: Assignments, at_ms: int, report: Report) -> tuple[Output, 
     if not isinstance(outputs[0], Refused):
         driver.reports.append(report.id)
         del driver.reports[:-REPORTS_KEPT]
-        driver.last_active_ms = at_ms
     return outputs
 
 
@@ -51,6 +50,7 @@ def _take_orders(assignments: Assignments, driver: Driver, at_ms: int, report: R
         for departed in _step(assignments, driver, order, at_ms, report):
             changed[departed] = assignments.state.orders[departed]
         changed[order_id] = order
+    driver.last_active_ms = at_ms
     settled = assignments.settle(driver, at_ms)
     news = [OrderChanged(order.id, order.mall_id) for order in changed.values()]
     return (ReportTaken(driver.id, report.id), *news, *settled)

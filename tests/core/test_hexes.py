@@ -1,0 +1,77 @@
+"""Hexes: the nearest are the nearest, the indexes stay true, and the layers count what is there."""
+
+import h3.api.basic_int as h3
+import numpy as np
+import pytest
+
+from streamer.core.geo import flat_m
+from streamer.core.hexes import DriverIndex, HexGrid, boundary, hex_name, hex_of
+from streamer.core.state import Driver
+from tests.builders import MALL, Bench, a_floor, a_ping
+
+
+def crowd(number: int, spread_deg: float, seed: int) -> tuple[DriverIndex, dict[str, Driver]]:
+    draw = np.random.Generator(np.random.PCG64(seed))
+    index, drivers = DriverIndex(), {}
+    for n in range(number):
+        ping = a_ping(f"d-{n}", 0, *(float(x) for x in draw.normal(0, spread_deg, 2)))
+        drivers[f"d-{n}"] = Driver(f"d-{n}", "", 5, (), None, ping=ping)
+        index.put(f"d-{n}", hex_of(ping.lat, ping.lng))
+    return index, drivers
+
+
+@pytest.mark.parametrize(
+    ("number", "spread", "k"), [(5000, 0.05, 10), (5000, 0.005, 10), (40, 0.2, 10), (3, 0.01, 10), (0, 1, 5)]
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_nearest_by_rings_is_nearest_by_measuring_all(number: int, spread: float, k: int, seed: int) -> None:
+    index, drivers = crowd(number, spread, seed)
+    lat, lng = MALL[0] + 0.01 * seed, MALL[1]
+    measured = sorted((flat_m(lat, lng, d.ping.lat, d.ping.lng), d.id) for d in drivers.values() if d.ping)
+    assert index.nearest(lat, lng, k, drivers) == [(driver_id, metres) for metres, driver_id in measured[:k]]
+
+
+def test_index_moves_and_drops_without_leaving_empty_cells() -> None:
+    index = DriverIndex()
+    index.put("d-1", 11)
+    index.put("d-1", 12)
+    index.put("d-2", 12)
+    assert index.cells == {12: {"d-1", "d-2"}}
+    index.drop("d-1")
+    index.drop("d-1")
+    index.drop("d-2")
+    assert (index.cells, len(index)) == ({}, 0)
+
+
+def test_free_index_holds_the_free_only(bench: Bench) -> None:
+    bench.driver("d-1")
+    bench.driver("d-2")
+    bench.command("assign", bench.place(), "d-1")
+    assert (len(bench.engine.everyone), len(bench.engine.free)) == (2, 1)
+
+
+def test_grid_covers_the_service_area_once() -> None:
+    mall = a_floor().malls["plaza"]
+    grid = HexGrid(mall)
+    assert len(set(grid.cells)) == len(grid.cells)
+    assert {h3.get_resolution(cell) for cell in grid.cells} == {8, 9}
+    draw = np.random.Generator(np.random.PCG64(1))
+    for north, east in draw.uniform(-0.05, 0.05, (500, 2)):
+        assert grid.locate(hex_of(mall.lat + north, mall.lng + east)) in set(grid.cells)
+    ring = boundary(grid.home)
+    assert ring[0] == ring[-1]
+    assert hex_name(grid.home) == h3.int_to_str(grid.home)
+
+
+def test_layers_count_free_drivers_and_open_orders(bench: Bench) -> None:
+    bench.driver("d-1", north=0.001)
+    order = bench.place()
+    grid = HexGrid(bench.engine.floor.malls["plaza"])
+    bench.at_ms += 180_000
+    bench.driver("d-2", north=0.001)
+    layers = grid.layers(bench.engine.state)
+    drop = layers[grid.locate(hex_of(order.dropoff.lat, order.dropoff.lng))]
+    assert (drop.demand, drop.supply, drop.balance, drop.wait) == (1, 0, -1, 3.0)
+    assert sum(layer.supply for layer in layers.values()) == 2
+    bench.command("cancel", order)
+    assert sum(layer.demand for layer in grid.layers(bench.engine.state).values()) == 0
