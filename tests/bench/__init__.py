@@ -1,0 +1,1 @@
+"""What the floor costs, each figure beside a peer in the same run."""
