@@ -87,6 +87,8 @@ class DriverIndex:
         Rings of cells are added until no unseen cell can hold a nearer driver; past `MAX_RINGS` (about 8 km) the few
         that are left are simply measured.
         """
+        if k <= 0:
+            return []
         origin = hex_of(lat, lng)
         found: list[tuple[float, str]] = []
         for ring in range(MAX_RINGS + 1):

@@ -66,7 +66,7 @@ def rank(engine: Engine, order_id: str, limit: int = 5) -> Ranking:
         reason = exclusion(driver, order)
         if reason is None:
             fit.append(driver)
-        elif reason != "off duty":
+        else:
             excluded.append(Excluded(driver.id, reason))
     near = _nearest(engine, order, fit)
     chosen = {driver.id for driver in near}

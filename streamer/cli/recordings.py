@@ -1,0 +1,160 @@
+"""`mallard replay`, `record` and `simulate`: fixtures played, cut and made.
+
+It must not know what is in a fixture.
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from streamer.cli.shown import DEFAULT_DATA, DataOption, JsonOption, MallsOption, counting, measuring
+from streamer.core.errors import ConfigurationError
+from streamer.edge.fixtures import SUFFIX, Companion, find_fixture, read_companion
+from streamer.edge.journal_file import JournalReader
+from streamer.edge.record import Cut
+from streamer.edge.record import record as cut_out
+from streamer.edge.replay import Outcome, instant_of
+from streamer.edge.replay import replay as play_through
+from streamer.edge.simulate import simulate_to_file
+from streamer.edge.simulate_live import simulate_connect
+from streamer.edge.worlds import named_script, plain_script
+from streamer.sim.stories import Script
+
+DEFAULT_MALL = "fashion-show"
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= 10_000:
+        raise typer.BadParameter(f"{text!r} is neither a number above 0 nor max")
+    return speed
+
+
+def replay(
+    fixture: Annotated[str, typer.Argument(help="Name or path of the recording.")],
+    speed: Annotated[str, typer.Option(metavar="N|max", help="Recorded seconds a second.")] = "max",
+    until: Annotated[
+        int | None, typer.Option(metavar="MS", help="Stop here: UTC epoch ms, or ms since the play began.")
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Exit 1 unless the hash is the stored one.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a recording through the engine and print figures and state hash."""
+    pace = _speed(speed)
+    if verify and until is not None:
+        raise typer.BadParameter("the stored hash is of the whole recording: --verify and --until exclude each other")
+    path = find_fixture(fixture)
+    companion = read_companion(path) if verify else None
+    with counting(f"replaying {path.name}") as progress:
+        outcome = play_through(path, pace, instant_of(path, until), progress)
+    verified = None if companion is None else outcome.hash == companion.hash
+    if as_json:
+        fields = {"fixture": path.name.removesuffix(SUFFIX), **msgspec.structs.asdict(outcome), "verified": verified}
+        print(msgspec.json.encode(fields).decode())
+    else:
+        _print_outcome(path, outcome)
+    if companion is not None and not verified:
+        raise ConfigurationError(f"{path.name} replays to {outcome.hash}, and {companion.hash} is stored beside it")
+
+
+def record(
+    out: Annotated[Path, typer.Option(metavar="FILE", help=f"The fixture to write, NAME{SUFFIX}.")],
+    data: DataOption = DEFAULT_DATA,
+    from_ms: Annotated[int | None, typer.Option("--from", metavar="MS", min=0, help="UTC epoch ms.")] = None,
+    to_ms: Annotated[int | None, typer.Option("--to", metavar="MS", min=0, help="UTC epoch ms.")] = None,
+    mall: Annotated[str | None, typer.Option(metavar="ID", help="Only what belongs to this mall.")] = None,
+    pseudonymise: Annotated[bool, typer.Option("--pseudonymise", help="Take people out.")] = False,
+) -> None:
+    """Cut a fixture out of a live journal."""
+    _check_out(out)
+    if from_ms is not None and to_ms is not None and from_ms > to_ms:
+        raise typer.BadParameter("--from is after --to")
+    reader = JournalReader(data)
+    try:
+        with counting("reading the journal") as progress:
+            companion = cut_out(reader, Cut(from_ms, to_ms, mall, pseudonymise), out, progress)
+    finally:
+        reader.close()
+    _print_written(out, companion)
+
+
+def simulate(
+    mall: MallsOption = None,
+    drivers: Annotated[int, typer.Option(help="How many drivers.")] = 40,
+    orders: Annotated[int, typer.Option(help="How many orders.")] = 150,
+    hours: Annotated[float, typer.Option(help="Length of play.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same day.")] = 1,
+    story: Annotated[str | None, typer.Option(metavar="NAME", help="A fixture's story instead of numbers.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help=f"Write a fixture, NAME{SUFFIX}.")] = None,
+    connect: Annotated[str | None, typer.Option(metavar="URL", help="Drive a running floor: ws://HOST:8765.")] = None,
+    token: Annotated[str, typer.Option(envvar="MALLARD_TOKEN", help="A gateway's token, for --connect.")] = "",
+    api: Annotated[str, typer.Option(metavar="URL", help="The dashboard, for --connect.")] = "http://127.0.0.1:8050",
+    api_token: Annotated[str, typer.Option(envvar="MALLARD_API_TOKEN", help="An API token, for --connect.")] = "",
+    dispatch: Annotated[bool, typer.Option("--dispatch/--no-dispatch", help="With --connect, give orders out.")] = True,
+) -> None:
+    """Make a seeded synthetic day: a fixture, or real sockets against a running floor."""
+    if (out is None) == (connect is None):
+        raise typer.BadParameter("give one of --out FILE and --connect URL")
+    if out is not None:
+        _check_out(out)
+    elif not token or not api_token:
+        raise typer.BadParameter("--connect needs --token (mallard token gateway) and --api-token (mallard token api)")
+    script = _script(story, mall or [DEFAULT_MALL], drivers, orders, hours, seed)
+    if out is not None:
+        with measuring("simulating") as progress:
+            companion = simulate_to_file(script, out, progress=progress)
+        _print_written(out, companion)
+        return
+    assert connect is not None
+    url = connect if connect.rstrip("/").endswith("/v1/drivers") else connect.rstrip("/") + "/v1/drivers"
+    with measuring("driving") as bar:
+        tally = uvloop.run(
+            simulate_connect(
+                script, url, token, api, api_token, dispatch=dispatch, progress=lambda done, _tally: bar(done)
+            )
+        )
+    print(msgspec.json.encode(tally).decode())
+
+
+def _script(story: str | None, malls: list[str], drivers: int, orders: int, hours: float, seed: int) -> Script:
+    if story is not None:
+        return named_script(story)
+    # Noon UTC of a fixed day, so that the same command makes the same file on any day.
+    return plain_script(malls, drivers, orders, hours, seed, 1_794_693_600_000)
+
+
+def _check_out(out: Path) -> None:
+    if not out.name.endswith(SUFFIX) or out.name == SUFFIX:
+        raise typer.BadParameter(f"a fixture is called NAME{SUFFIX}, not {out.name}")
+    if not out.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no directory {out.absolute().parent}")
+
+
+def _print_written(out: Path, companion: Companion) -> None:
+    counts = companion.counts
+    print(
+        f"{out}: {companion.length_ms / 60_000:.0f} min, {counts.drivers} drivers, {counts.orders} orders, "
+        f"{counts.pings:,} pings, state {companion.hash}"
+    )
+
+
+def _print_outcome(path: Path, outcome: Outcome) -> None:
+    table = Table("figure", "value", title=path.name.removesuffix(SUFFIX))
+    for name, value in msgspec.structs.asdict(outcome.kpis).items():
+        table.add_row(name, "–" if value is None else f"{value:,}")
+    console = Console()
+    console.print(table)
+    until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(outcome.at_ms / 1000))
+    print(f"{outcome.inputs:,} inputs, {outcome.effective:,} took effect, until {until} UTC")
+    print(f"state {outcome.hash}")

@@ -1,0 +1,63 @@
+"""How the command line shows things: progress on stderr, results on stdout, and the options several commands share.
+
+It must not know what the commands do.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+DEFAULT_DATA = Path("mallard-data")
+DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Directory of the journal and the accounts.")]
+MallsOption = Annotated[list[str] | None, typer.Option("--mall", metavar="ID", help="A mall; may be given again.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the dashboard.")]
+IngestPortOption = Annotated[int, typer.Option("--ingest-port", min=1, max=65535, help="Port of the sockets.")]
+
+_console = Console(stderr=True)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """A spinner with a count, for work of unknown length; nothing where stderr is no terminal."""
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,.0f} inputs"),
+        console=_console, transient=True, disable=not _console.is_terminal,
+    ) as progress:  # fmt: skip
+        task = progress.add_task(what, total=None)
+        yield lambda count: progress.update(task, completed=count)
+
+
+@contextmanager
+def measuring(what: str, total: float = 1.0) -> Iterator[Callable[[float], None]]:
+    """A bar towards `total`; nothing where stderr is no terminal."""
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(),
+        console=_console, transient=True, disable=not _console.is_terminal,
+    ) as progress:  # fmt: skip
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def configure_logging(level: int) -> None:
+    """Log from `level` on, to stderr: words for a terminal, one JSON object a line for anything else."""
+    readable = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

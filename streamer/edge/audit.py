@@ -1,0 +1,95 @@
+"""The audit chain: each decision, order and log-in carries a hash over all before it, so a change shows.
+
+It must not know what is audited or why; it sees rows. What it cannot show is a chain rewritten whole from some row on:
+for that, keep the head (`mallard audit verify` prints it) outside the machine.
+"""
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+import apsw
+import msgspec
+from msgspec import Struct
+
+from streamer.edge.journal import JournalDamagedError
+from streamer.edge.journal_rows import CHAINED, EntryRow, select
+
+GENESIS = bytes(32)
+
+
+class Head(Struct, frozen=True):
+    """Where a chain ends: how many links, the last one's sequence number, its hash."""
+
+    links: int = 0
+    seq: int = 0
+    link: bytes = GENESIS
+
+
+class AuditError(JournalDamagedError):
+    """The chain does not hold; `seq` is the first sequence number that is wrong."""
+
+    def __init__(self, seq: int, reason: str) -> None:
+        super().__init__(f"the audit chain breaks at seq {seq}: {reason}")
+        self.seq = seq
+
+
+def extend(head: Head, row: EntryRow) -> Head:
+    """The head after one more row: SHA-256 over the old hash, the row's columns, and the hash of its body.
+
+    Source: Crosby & Wallach, "Efficient Data Structures for Tamper-Evident Logging", USENIX Security 2009 (the plain
+    chain there, without its tree).
+    """
+    columns = repr((head.links + 1, row.seq, row.note, row.at_ms, row.kind)).encode()
+    return Head(head.links + 1, row.seq, sha256(head.link + sha256(row.body).digest() + columns).digest())
+
+
+def verify(connection: apsw.Connection) -> Head:
+    """Walks the whole chain and returns its head.
+
+    Raises:
+        AuditError: naming the first sequence number that was changed, taken out, put in or cut off.
+    """
+    head = Head()
+    with connection:
+        # One read transaction: a server may be writing meanwhile, and rows and head must be of one moment.
+        for row in _chained(connection):
+            if not row.intact():
+                raise AuditError(row.seq, "the row is not what was written")
+            head = extend(head, row)
+            if row.link != head.link:
+                raise AuditError(row.seq, "a row before it, or this one, was changed, taken out or put in")
+        stored = read_head(connection)
+    if stored != head:
+        raise AuditError(head.seq + 1, f"the chain ends at {head.links} of {stored.links} links")
+    return head
+
+
+def read_head(connection: apsw.Connection) -> Head:
+    """The head as last committed."""
+    found = connection.execute("SELECT value FROM meta WHERE key = 'head'").fetchone()
+    return msgspec.msgpack.decode(found[0], type=Head) if found else Head()
+
+
+def write_head(connection: apsw.Connection, head: Head) -> None:
+    """Store the head, inside the transaction that wrote its rows."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('head', ?)", (msgspec.msgpack.encode(head),))
+
+
+def last_link(connection: apsw.Connection) -> Head:
+    """The head as the rows themselves have it: for a journal whose tail was cut."""
+    found = next(
+        select(connection, "SELECT seq, link FROM entry WHERE link IS NOT NULL ORDER BY seq DESC, note DESC LIMIT 1"),
+        None,
+    )
+    if found is None:
+        return Head()
+    ((links,),) = select(connection, "SELECT count(*) FROM entry WHERE link IS NOT NULL")
+    return Head(links, *found)
+
+
+def _chained(connection: apsw.Connection) -> Iterator[EntryRow]:
+    everything = connection.execute("SELECT seq, note, at_ms, kind, body, crc, link FROM entry ORDER BY seq, note")
+    for row in everything:
+        # A row whose link was emptied is still chained by its kind, and one with a foreign kind by its link.
+        if row[3] in CHAINED or row[6] is not None:
+            yield EntryRow(*row)

@@ -1,0 +1,98 @@
+"""Runs the dashboard as a child of this program, and ends it by its own process id.
+
+It must not know what the dashboard shows.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from contextlib import suppress
+
+import httpx
+
+from streamer.core.errors import ConfigurationError
+from streamer.edge.server import port_fault
+
+READY_S = 60.0
+END_S = 4.0
+POLL_S = 0.1
+
+
+class DashboardChild:
+    """`python -m dashboard`, connected to a link."""
+
+    def __init__(self, link_url: str, secret: str, host: str, port: int) -> None:
+        self.url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 - compared, not bound
+        self._host, self._port = host, port
+        self._environment = {
+            "MALLARD_LINK": link_url, "MALLARD_LINK_SECRET": secret, "MALLARD_HOST": host, "MALLARD_PORT": str(port),
+        }  # fmt: skip
+        self._child: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it answers.
+
+        Raises:
+            ConfigurationError: its port is taken, or it ended at once, or it does not answer within a minute.
+        """
+        check_free(self._host, self._port)
+        # In a session of its own: a Ctrl-C is for us, and we end it in order. The secret is in no command line.
+        self._child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "dashboard", env={**os.environ, **self._environment}, start_new_session=True,
+            stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr.fileno(),
+        )  # fmt: skip
+        ready, ended = asyncio.create_task(self._answers()), asyncio.create_task(self._child.wait())
+        try:
+            done, _ = await asyncio.wait((ready, ended), timeout=READY_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (ready, ended):
+                task.cancel()
+        if ready not in done:
+            raise ConfigurationError(
+                "the dashboard ended while starting" if ended in done else "the dashboard does not answer"
+            )
+
+    async def run(self) -> None:
+        """Wait for its end, which is a fault as long as nobody asked for it.
+
+        Raises:
+            ConfigurationError: it ended.
+        """
+        assert self._child is not None
+        code = await self._child.wait()
+        raise ConfigurationError(f"the dashboard ended by itself (exit code {code})")
+
+    async def end(self) -> None:
+        """Ask it to end, and make it after some seconds."""
+        child = self._child
+        if child is None or child.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            child.terminate()
+            try:
+                await asyncio.wait_for(child.wait(), END_S)
+            except TimeoutError:
+                child.kill()
+                await child.wait()
+
+    async def _answers(self) -> None:
+        async with httpx.AsyncClient(base_url=self.url, timeout=2.0, trust_env=False) as client:
+            while True:
+                with suppress(httpx.HTTPError):
+                    if (await client.get("/healthz")).status_code == 200:
+                        return
+                await asyncio.sleep(POLL_S)
+
+
+def check_free(host: str, port: int) -> None:
+    """See that a port can be listened on, before a child is started that wants to.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise port_fault(error, port) from error

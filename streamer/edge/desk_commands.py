@@ -1,0 +1,183 @@
+"""The calls that change the floor: orders placed, commands, bulk, undo, hand-overs and duty.
+
+It must not check roles, and it must not decide: the engine does, and its refusals are worded here as HTTP statuses.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from streamer.core.engine import Engine
+from streamer.core.events import (
+    CommandDone,
+    DriverRegistered,
+    HandOver,
+    OrderCommand,
+    Output,
+    Refused,
+    SetDuty,
+    Undo,
+)
+from streamer.core.snapshot import dump_state, load_state
+from streamer.core.views import driver_view, order_view
+from streamer.edge import calls
+from streamer.edge.calls import Answer, Caller, CallRefusedError
+from streamer.edge.desk_reads import Reads
+from streamer.edge.runner import Runner
+
+STATUSES: dict[str, int] = {
+    "not_found": 404, "unknown_driver": 404, "forbidden": 403, "key_reused": 422, "bad_field": 422,
+    "bad_coordinate": 422, "storage_full": 503, "internal": 500,
+}  # fmt: skip
+"""HTTP status by the engine's code; every other refusal is a 409: the request was fine, the floor is not so."""
+
+
+class Commands:
+    """Carries callers' changes to the runner and words what came of them."""
+
+    def __init__(self, runner: Runner, reads: Reads) -> None:
+        self.runner = runner
+        self.reads = reads
+
+    async def place(self, who: Caller, params: calls.Place) -> Answer:
+        """Place an order: 201, or 200 when it was there already."""
+        order = replace(params.order, actor=who.name, key=params.key or params.order.key)
+        if not who.may_see(order.mall_id):
+            raise CallRefusedError(403, "forbidden", f"mall {order.mall_id} is outside your scope")
+        done = self._done(await self.runner.ask(order))
+        return Answer(self._order_after(done), 200 if done.repeated else 201)
+
+    async def command(self, who: Caller, params: calls.OrderChange) -> Answer:
+        """One command on one order: the order as it now is, and the command's id."""
+        command = self._order_command(who, params)
+        return Answer(self._order_after(self._done(await self.runner.ask(command))))
+
+    async def bulk(self, who: Caller, params: calls.Bulk) -> Answer:
+        """Many commands; a result for each, in their order. Of an atomic bulk that was refused, none is a success."""
+        checked = [self._check(who, raw) for raw in params.commands]
+        if params.atomic and (refused := self._refused_together(checked)):
+            return Answer({"items": [self._result(problem) for problem in refused]})
+        # All are handed in before the first is waited for: nothing gets in between, and they share a commit.
+        waits = [_handed_in(self.runner, entry) for entry in checked]
+        return Answer({"items": [self._result(await wait) for wait in waits]})
+
+    async def undo(self, who: Caller, params: calls.UndoOf) -> Answer:
+        """Take a command back: the orders as they now are."""
+        record = self.runner.engine.state.commands.get(params.command_id)
+        for was in record.before if record else ():
+            self.reads.find_order(who, was.order_id)
+        undo = Undo(params.command_id, who.name, params.reason, params.key)
+        return Answer(self._orders_after(self._done(await self.runner.ask(undo))))
+
+    async def hand_over(self, who: Caller, params: calls.HandOverOf) -> Answer:
+        """Give all orders of a driver to another, or back to the queue: the orders as they now are."""
+        driver = self.reads.find_driver(who, params.driver_id)
+        if params.to_driver_id is not None:
+            self.reads.find_driver(who, params.to_driver_id)
+        for order_id in driver.order_ids:
+            self.reads.find_order(who, order_id)
+        item = HandOver(params.driver_id, params.to_driver_id, who.name, params.reason, params.key)
+        return Answer(self._orders_after(self._done(await self.runner.ask(item))))
+
+    async def duty(self, who: Caller, params: calls.DutyOf) -> Answer:
+        """Put a driver on or off duty; one nobody knows is registered first, for the malls of the caller's scope."""
+        if params.driver_id in self.runner.engine.state.drivers:
+            driver = self.reads.find_driver(who, params.driver_id)
+            for order_id in driver.order_ids if params.duty != "on_duty" else ():
+                self.reads.find_order(who, order_id)
+        else:
+            self.runner.submit(DriverRegistered(params.driver_id, mall_ids=who.mall_ids))
+        item = SetDuty(params.driver_id, params.duty, who.name, params.reason, params.key)
+        done = self._done(await self.runner.ask(item))
+        view = driver_view(self.runner.engine.state.drivers[params.driver_id], self.runner.now_ms())
+        return Answer({**msgspec.structs.asdict(view), "command_id": done.command_id})
+
+    # ------------------------------------------------------------ in
+
+    def _order_command(self, who: Caller, params: calls.OrderChange) -> OrderCommand:
+        order = self.reads.find_order(who, params.order_id)
+        if params.expected_version is None:
+            raise CallRefusedError(
+                428, "version_required", f"name the version of order {order.id} you saw as expected_version"
+            )
+        if params.driver_id is not None:
+            self.reads.find_driver(who, params.driver_id)
+        return OrderCommand(
+            params.action, params.order_id, params.expected_version, who.name, params.driver_id, params.position,
+            params.ready_ms, params.reason, params.key,
+        )  # fmt: skip
+
+    def _check(self, who: Caller, raw: msgspec.Raw) -> OrderCommand | CallRefusedError:
+        """One command of a bulk, or what is wrong with it: a bad one never loses the good ones."""
+        try:
+            return self._order_command(who, msgspec.json.decode(raw, type=calls.OrderChange))
+        except msgspec.DecodeError as error:
+            return CallRefusedError(422, "bad_field", str(error))
+        except CallRefusedError as error:
+            return error
+
+    def _refused_together(self, checked: Sequence[OrderCommand | CallRefusedError]) -> list[CallRefusedError]:
+        """Tries all on a copy of the state: empty when every one would take effect, else what to tell each."""
+        engine = self.runner.engine
+        trial = Engine(engine.floor, engine.settings, load_state(dump_state(engine.state)))
+        spared = CallRefusedError(424, "not_applied", "another command of this atomic bulk was refused")
+        problems: list[CallRefusedError] = []
+        for entry in checked:
+            if isinstance(entry, CallRefusedError):
+                problems.append(entry)
+                continue
+            outputs = trial.handle(self.runner.now_ms(), entry)
+            problems.append(self._refusal(outputs[0]) if isinstance(outputs[0], Refused) else spared)
+        return problems if any(problem is not spared for problem in problems) else []
+
+    # ------------------------------------------------------------ out
+
+    def _done(self, outputs: tuple[Output, ...]) -> CommandDone:
+        match outputs[0]:
+            case CommandDone() as done:
+                return done
+            case Refused() as refused:
+                raise self._refusal(refused)
+            case other:
+                raise CallRefusedError(500, "internal", f"a command came to {type(other).__name__}")
+
+    def _refusal(self, refused: Refused) -> CallRefusedError:
+        status = STATUSES.get(refused.code, 409)
+        order = self.runner.engine.state.orders.get(refused.order_id or "")
+        shown = order_view(order) if order is not None and status == 409 else None
+        return CallRefusedError(status, refused.code, refused.message, shown)
+
+    def _result(self, came: tuple[Output, ...] | CallRefusedError) -> dict[str, object]:
+        try:
+            if isinstance(came, CallRefusedError):
+                raise came
+            return {"status": 200, "body": self._order_after(self._done(came))}
+        except CallRefusedError as error:
+            return {"status": error.status, "problem": error.problem}
+
+    def _order_after(self, done: CommandDone) -> dict[str, object]:
+        order = self.runner.engine.state.orders.get(done.order_ids[0])
+        if order is None:
+            raise CallRefusedError(410, "gone", f"order {done.order_ids[0]} ended long ago")
+        return {**msgspec.structs.asdict(order_view(order)), "command_id": done.command_id}
+
+    def _orders_after(self, done: CommandDone) -> dict[str, object]:
+        orders = self.runner.engine.state.orders
+        return {
+            "command_id": done.command_id,
+            "items": [order_view(orders[order_id]) for order_id in done.order_ids if order_id in orders],
+        }
+
+
+def _handed_in(
+    runner: Runner, entry: OrderCommand | CallRefusedError
+) -> asyncio.Future[tuple[Output, ...] | CallRefusedError]:
+    """A command given to the runner now, to be waited for later; what was refused before is its own answer."""
+    future: asyncio.Future[tuple[Output, ...] | CallRefusedError] = asyncio.get_running_loop().create_future()
+    if isinstance(entry, CallRefusedError):
+        future.set_result(entry)
+    else:
+        runner.submit(entry, lambda outputs: None if future.done() else future.set_result(outputs))
+    return future

@@ -1,0 +1,346 @@
+"""The frames of docs/feed.md: one delta per tick and mall, a snapshot for whoever joins, 60 s kept for resuming.
+
+It must not know sockets: a reader is anything that says whether it has room and takes a text. Nothing leaves here
+before the inputs it shows are durable: each frame waits at a barrier of the runner.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+from typing import Literal, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from streamer.core.events import DriverChanged, Hex, Input, OrderChanged, Output, PingTaken, RouteChanged
+from streamer.core.hexes import HexGrid, HexLayers, hex_name
+from streamer.core.kpis import Kpis, kpis
+from streamer.core.state import Driver
+from streamer.core.views import OrderView, order_view
+from streamer.edge.runner import Runner
+
+FRAME_S = 0.5
+KEPT_FRAMES = 120
+"""60 s of frames, for readers that come back."""
+SHOWN_AFTER_END_MS = 3_600_000
+"""Ended orders stay in snapshots for so long."""
+
+
+class Sign(Struct):
+    """What stands over the floor: live or replay, at which speed, and whether the recording has ended."""
+
+    mode: Literal["live", "replay"] = "live"
+    speed: float = 1.0
+    fixture: str | None = None
+    clock_offset_ms: int = 0
+    ended: bool = False
+
+
+class DriverColumns(Struct):
+    """Drivers as columns. `orders` counts what each carries; positions are null before the first ping."""
+
+    id: list[str] = []
+    name: list[str] = []
+    lat: list[float | None] = []
+    lng: list[float | None] = []
+    heading_deg: list[int | None] = []
+    state: list[str] = []
+    fix_ms: list[int | None] = []
+    accuracy_m: list[float | None] = []
+    verdict: list[str | None] = []
+    in_mall: list[str | None] = []
+    orders: list[int] = []
+
+
+class HexColumns(Struct):
+    """Cells as columns; `wait` in minutes."""
+
+    cell: list[str] = []
+    supply: list[int] = []
+    demand: list[int] = []
+    balance: list[int] = []
+    wait: list[float] = []
+
+
+class SnapshotFrame(Struct, frozen=True, tag_field="frame", tag="snapshot"):
+    """Everything shown of one mall; replaces what a reader holds."""
+
+    epoch: str
+    mall_id: str
+    seq: int
+    at_ms: int
+    floor: Sign
+    drivers: DriverColumns
+    gone: list[str]
+    orders: list[OrderView]
+    hexes: HexColumns
+    kpis: Kpis
+    floor_kpis: Kpis
+
+
+class DeltaFrame(Struct, frozen=True, tag_field="frame", tag="delta", omit_defaults=True):
+    """What changed of one mall since the frame before; fields without news are left out."""
+
+    mall_id: str
+    seq: int
+    at_ms: int
+    floor: Sign
+    kpis: Kpis
+    floor_kpis: Kpis
+    drivers: DriverColumns | None = None
+    gone: list[str] = []
+    orders: list[OrderView] = []
+    hexes: HexColumns | None = None
+
+
+class Reader(Protocol):
+    """Somebody a feed is sent to."""
+
+    def ready(self) -> bool:
+        """Whether there is room for more; a reader without is skipped, and sent a snapshot later."""
+
+    def send(self, text: bytes) -> None:
+        """Take one frame, as JSON; never waits."""
+
+
+class Feed:
+    """The feeds of all malls, in step. `epoch` names this run: a `seq` means nothing in another."""
+
+    def __init__(self, runner: Runner, sign: Sign | None = None) -> None:
+        self.runner = runner
+        self.sign = sign or Sign()
+        self.epoch = secrets.token_hex(8)
+        self._encode = msgspec.json.Encoder().encode
+        self._dirty_drivers: set[str] = set()
+        self._home: dict[str, str | None] = {}
+        self._rebuilt = runner.rebuilt
+        self._malls = {mall.id: _MallFeed(mall.id, HexGrid(mall)) for mall in runner.engine.floor.malls.values()}
+        self._mirror_all()
+        runner.listen(self._hear)
+
+    @property
+    def mall_ids(self) -> tuple[str, ...]:
+        """Every mall there are frames of."""
+        return tuple(self._malls)
+
+    async def run(self) -> None:
+        """Build frames at 2 Hz until cancelled."""
+        loop = asyncio.get_running_loop()
+        next_s = loop.time()
+        while True:
+            self.tick()
+            next_s = max(next_s + FRAME_S, loop.time())
+            await asyncio.sleep(next_s - loop.time())
+
+    def tick(self) -> None:
+        """Build one delta for each mall; it is sent when what it shows is durable."""
+        if self._rebuilt != self.runner.rebuilt:
+            self._start_afresh()
+        self._sort_drivers()
+        floor_kpis = kpis(self.runner.engine.state, None)
+        for mall in self._malls.values():
+            self._build_delta(mall, floor_kpis)
+            for reader in [reader for reader in mall.stale if reader.ready()]:
+                self._greet(mall, reader)
+
+    def join(
+        self, reader: Reader, mall_ids: Collection[str], since: Mapping[str, int] | None = None, epoch: str = ""
+    ) -> None:
+        """Send `reader` each mall from now on: what it missed since the `seq` it names, or else a snapshot first."""
+        for mall_id in mall_ids:
+            mall = self._malls[mall_id]
+            held = (since or {}).get(mall_id) if epoch == self.epoch else None
+            missed = mall.after(held) if held is not None else None
+            if missed is None:
+                self._greet(mall, reader)
+            else:
+                mall.live[reader] = None
+                mall.send(reader, missed)
+
+    def leave(self, reader: Reader) -> None:
+        """Forget a reader."""
+        for mall in self._malls.values():
+            mall.live.pop(reader, None)
+            mall.stale.pop(reader, None)
+            mall.greeting.pop(reader, None)
+
+    # ------------------------------------------------------------ what changed
+
+    def _hear(self, item: Input, outputs: tuple[Output, ...]) -> None:
+        for output in outputs:
+            match output:
+                case PingTaken() | DriverChanged() | RouteChanged():
+                    self._dirty_drivers.add(output.driver_id)
+                case OrderChanged():
+                    self._malls[output.mall_id].dirty_orders.add(output.order_id)
+                case _:
+                    pass
+
+    def _sort_drivers(self) -> None:
+        """Put changed drivers on the floor they are shown on, and take them off the one they left."""
+        drivers = self.runner.engine.state.drivers
+        for driver_id in sorted(self._dirty_drivers):
+            driver = drivers.get(driver_id)
+            region, home = driver.region if driver else None, self._home.get(driver_id)
+            if home != region and home is not None:
+                self._malls[home].gone.append(driver_id)
+            self._home[driver_id] = region
+            if driver is not None and region is not None:
+                self._malls[region].changed.append(driver)
+        self._dirty_drivers.clear()
+
+    def _mirror_all(self) -> None:
+        self._home = {driver.id: driver.region for driver in self.runner.engine.state.drivers.values()}
+
+    def _start_afresh(self) -> None:
+        """The engine was rebuilt, so what was built may never have been: everybody gets a snapshot."""
+        self._rebuilt = self.runner.rebuilt
+        self._dirty_drivers.clear()
+        self._mirror_all()
+        for mall in self._malls.values():
+            mall.forget()
+
+    # ------------------------------------------------------------ frames
+
+    def _at_ms(self) -> int:
+        return self.runner.engine.state.at_ms if self.sign.ended else self.runner.now_ms()
+
+    def _build_delta(self, mall: "_MallFeed", floor_kpis: Kpis) -> None:
+        state = self.runner.engine.state
+        orders = [order for order_id in sorted(mall.dirty_orders) if (order := state.orders.get(order_id))]
+        hexes = mall.changed_hexes(mall.grid.layers(state))
+        mall.seq += 1
+        frame = DeltaFrame(
+            mall.id, mall.seq, self._at_ms(), self.sign, kpis(state, (mall.id,)), floor_kpis,
+            driver_columns(mall.changed) if mall.changed else None, mall.gone,
+            [order_view(order) for order in orders], hex_columns(hexes) if hexes else None,
+        )  # fmt: skip
+        text = self._encode(frame)
+        mall.changed, mall.gone, mall.dirty_orders = [], [], set()
+        seq = mall.seq
+        self.runner.barrier(lambda: mall.publish(seq, text), mall.forget)
+
+    def _snapshot(self, mall: "_MallFeed") -> bytes:
+        state, at_ms = self.runner.engine.state, self._at_ms()
+        shown = [
+            order_view(order)
+            for order in state.orders.values()
+            if order.mall_id == mall.id and (order.ended_ms is None or order.ended_ms >= at_ms - SHOWN_AFTER_END_MS)
+        ]
+        # Whose floor a driver is on, and the cells, are those of the frame this is numbered like: a change that is
+        # taken back before the next frame would not be in it.
+        drivers = [driver for driver in state.drivers.values() if self._home.get(driver.id) == mall.id]
+        frame = SnapshotFrame(
+            self.epoch, mall.id, mall.seq, at_ms, self.sign, driver_columns(drivers), [], shown,
+            hex_columns(mall.layers), kpis(state, (mall.id,)), kpis(state, None),
+        )  # fmt: skip
+        return self._encode(frame)
+
+    def _greet(self, mall: "_MallFeed", reader: Reader) -> None:
+        """Send a snapshot numbered like the last frame built, then the frames after it.
+
+        It may show more than that frame did; the next delta then repeats it, which changes nothing.
+        """
+        mall.stale.pop(reader, None)
+        mall.greeting[reader] = None
+        text = self._snapshot(mall)
+
+        def deliver() -> None:
+            if reader in mall.greeting:
+                del mall.greeting[reader]
+                mall.live[reader] = None
+                reader.send(text)
+
+        self.runner.barrier(deliver, mall.forget)
+
+
+class _MallFeed:
+    """One mall's frames and readers. Readers are `live`, or `stale` (behind, to be greeted), or being greeted."""
+
+    def __init__(self, mall_id: str, grid: HexGrid) -> None:
+        self.id = mall_id
+        self.grid = grid
+        self.seq = 0
+        self.changed: list[Driver] = []
+        self.gone: list[str] = []
+        self.dirty_orders: set[str] = set()
+        # Dictionaries as ordered sets: readers are served in the order they came.
+        self.live: dict[Reader, None] = {}
+        self.stale: dict[Reader, None] = {}
+        self.greeting: dict[Reader, None] = {}
+        self._published = 0
+        self._ring: deque[tuple[int, bytes]] = deque(maxlen=KEPT_FRAMES)
+        self.layers: dict[Hex, HexLayers] = {}
+
+    def after(self, seq: int) -> list[bytes] | None:
+        """The frames published after `seq`, or None when some of them are not kept."""
+        if seq == self._published:
+            return []
+        if not self._ring or not self._ring[0][0] - 1 <= seq < self._published:
+            return None
+        return [text for number, text in self._ring if number > seq]
+
+    def publish(self, seq: int, text: bytes) -> None:
+        """A frame is durable: keep it and send it."""
+        self._published = seq
+        self._ring.append((seq, text))
+        for reader in list(self.live):
+            self.send(reader, (text,))
+
+    def send(self, reader: Reader, texts: Iterable[bytes]) -> None:
+        """Send frames that follow what the reader holds, or mark it stale."""
+        for text in texts:
+            if not reader.ready():
+                del self.live[reader]
+                self.stale[reader] = None
+                return
+            reader.send(text)
+
+    def changed_hexes(self, layers: Mapping[Hex, HexLayers]) -> dict[Hex, HexLayers]:
+        """The cells that differ from the frame before; those that became empty as zeros."""
+        before, self.layers = self.layers, dict(layers)
+        changed = {cell: layer for cell, layer in layers.items() if before.get(cell) != layer}
+        changed.update({cell: HexLayers() for cell in before if cell not in layers})
+        return changed
+
+    def forget(self) -> None:
+        """Frames were lost or the engine is another: nobody's copy can be continued."""
+        self.changed, self.gone, self.dirty_orders = [], [], set()
+        self._ring.clear()
+        self._published = -1
+        self.stale.update(self.greeting)
+        self.stale.update(self.live)
+        self.greeting.clear()
+        self.live.clear()
+
+
+def driver_columns(drivers: Iterable[Driver]) -> DriverColumns:
+    """Drivers as the columns of a frame."""
+    columns = DriverColumns()
+    for driver in drivers:
+        ping = driver.ping
+        columns.id.append(driver.id)
+        columns.name.append(driver.name)
+        columns.lat.append(ping.lat if ping else None)
+        columns.lng.append(ping.lng if ping else None)
+        columns.heading_deg.append(round(ping.heading_deg) if ping and ping.heading_deg is not None else None)
+        columns.state.append(driver.state)
+        columns.fix_ms.append(ping.fix_ms if ping else None)
+        columns.accuracy_m.append(round(ping.accuracy_m, 1) if ping and ping.accuracy_m is not None else None)
+        columns.verdict.append(driver.verdict)
+        columns.in_mall.append(driver.mall_id)
+        columns.orders.append(len(driver.order_ids))
+    return columns
+
+
+def hex_columns(layers: Mapping[Hex, HexLayers]) -> HexColumns:
+    """Cells as the columns of a frame."""
+    columns = HexColumns()
+    for cell, layer in layers.items():
+        columns.cell.append(hex_name(cell))
+        columns.supply.append(layer.supply)
+        columns.demand.append(layer.demand)
+        columns.balance.append(layer.balance)
+        columns.wait.append(layer.wait)
+    return columns

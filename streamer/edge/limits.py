@@ -1,0 +1,58 @@
+"""How much one sender may ask of the gateway, in numbers, and the bucket that counts it.
+
+It must not know what is counted, nor read a clock: instants are given, in seconds of any clock that does not go back.
+"""
+
+from msgspec import Struct
+
+
+class GatewaySettings(Struct, frozen=True):
+    """The limits of the driver socket.
+
+    Source: RELIABILITY's table of limits. The rate is higher than its 2/s because a phone that was offline uploads
+    what it kept, and must be able to do so faster than it makes more.
+    """
+
+    messages_per_s: float = 50.0
+    messages_burst: float = 1_500.0
+    """By driver, over all its sockets: 25 minutes of pings at one a second may come at once."""
+    refusals_per_min: float = 500.0
+    """So many `rate_limited` are told; a driver that goes on is closed with 4429."""
+    bad_frames_per_min: float = 50.0
+    """So many frames with an error in them are answered; then the socket is closed with 1008."""
+    ack_interval_s: float = 1.0
+    """Least time between two acks of a driver's pings. A gateway gets one after every commit."""
+    backlog_bound: int = 20_000
+    """Inputs waiting for their commit above which no socket is read."""
+    write_soft_bytes: int = 64 * 1024
+    write_hard_bytes: int = 1024 * 1024
+    slow_grace_s: float = 2.0
+    """More than `soft` unread for this long: closed with 1013. More than `hard`: cut off. Source: RELIABILITY §0.2,
+    where a stalled reader's buffer grew without end because the library's keep-alive waits behind it."""
+    close_timeout_s: float = 3.0
+    """How long a closed peer may take to agree before the connection is cut."""
+    watch_interval_s: float = 0.5
+    """How often revoked tokens are looked for."""
+    origins: tuple[str, ...] = ()
+    """Browser origins that may connect. Native apps send none and always may."""
+
+
+class TokenBucket:
+    """Allows `rate_per_s` on average and `burst` at once."""
+
+    __slots__ = ("_at_s", "_level", "burst", "rate_per_s")
+
+    def __init__(self, rate_per_s: float, burst: float, at_s: float) -> None:
+        self.rate_per_s = rate_per_s
+        self.burst = burst
+        self._level = burst
+        self._at_s = at_s
+
+    def take(self, at_s: float) -> bool:
+        """Takes one, if there is one."""
+        self._level = min(self.burst, self._level + (at_s - self._at_s) * self.rate_per_s)
+        self._at_s = at_s
+        if self._level < 1.0:
+            return False
+        self._level -= 1.0
+        return True

@@ -1,0 +1,217 @@
+"""Puts the parts of the streamer together behind one port, runs them, and takes them apart again.
+
+It must not know the command line, nor what any of the parts does.
+"""
+
+import asyncio
+import errno
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.http11 import Request, Response
+
+from streamer.core.errors import ConfigurationError, StorageError
+from streamer.core.malls import Floor, parse_malls
+from streamer.core.settings import Settings
+from streamer.edge import gateway, link
+from streamer.edge.accounts import Accounts
+from streamer.edge.clock import WallClock
+from streamer.edge.desk import Desk
+from streamer.edge.feed import Feed, Sign
+from streamer.edge.gateway import Gateway
+from streamer.edge.journal import SCHEMA, JournalHeader
+from streamer.edge.link import Link, link_secret
+from streamer.edge.recovery import recover
+from streamer.edge.runner import Runner
+from streamer.edge.sockets import serve_sockets
+from streamer.edge.sqlite_journal import SqliteJournal
+from streamer.edge.wire import Close
+from streamer.edge.worlds import demo_floor
+
+log = structlog.get_logger("server")
+
+DRAIN_S = 5.0
+"""A stop takes no longer; whoever has not been told by then asks again."""
+LOOPBACK = "127.0.0.1"
+
+
+class Streamer:
+    """Gateway, feed, desk and link of one runner, on one port."""
+
+    def __init__(self, runner: Runner, accounts: Accounts, secret: str, sign: Sign | None = None) -> None:
+        self.runner = runner
+        self.accounts = accounts
+        self.feed = Feed(runner, sign)
+        wall = WallClock()
+        self.gateway = Gateway(runner, accounts, own_clock=self.feed.sign.mode == "replay", wall=wall)
+        self.link = Link(Desk(runner, accounts, wall), self.feed, secret)
+        self.port = 0
+        self._doors: dict[str, Gateway | Link] = {gateway.PATH: self.gateway, link.PATH: self.link}
+        self._server: Server | None = None
+        self._framing: asyncio.Task[None] | None = None
+
+    async def open(self, host: str, port: int) -> None:
+        """Listen on `port` (0: any free one, see `self.port`) and start the feed.
+
+        Raises:
+            ConfigurationError: the port is in use, or may not be used.
+        """
+        try:
+            self._server = await serve_sockets(self._handle, self._check, host, port)
+        except OSError as error:
+            raise port_fault(error, port) from error
+        self.port = next(iter(self._server.sockets)).getsockname()[1]
+        self._framing = asyncio.create_task(self.feed.run())
+
+    async def close(self) -> None:
+        """Let nobody in, tell everybody what is due, and end every socket."""
+        if self._framing is not None:
+            self._framing.cancel()
+        if self._server is not None:
+            await self.gateway.close()
+            self._server.close(code=Close.RESTART, reason="the server restarts")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._server.wait_closed(), DRAIN_S)
+
+    def _check(self, connection: ServerConnection, request: Request) -> Response | None:
+        door = self._doors.get(request.path.partition("?")[0])
+        if door is None:
+            return connection.respond(404, f"there is no {request.path[:100]}; sockets are {', '.join(self._doors)}\n")
+        return door.check_request(connection, request)
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        await self._doors[connection.request.path.partition("?")[0]].handle(connection)
+
+
+class LiveOptions(Struct, frozen=True, kw_only=True):
+    """How a live floor is run. `malls` None: those of the journal, or the demo malls for a new one."""
+
+    data: Path
+    malls: Path | None = None
+    settings: Settings | None = None
+    host: str = LOOPBACK
+    port: int = 8765
+
+
+async def run_live(options: LiveOptions, beside: Callable[[Streamer], Awaitable[None]] | None = None) -> None:
+    """Run a live floor until SIGINT, SIGTERM or SIGHUP.
+
+    `beside` runs with it; when it ends, or raises, so does the floor.
+
+    Raises:
+        ConfigurationError: something given by the operator is wrong.
+        StorageError: the journal cannot be used any more.
+    """
+    journal = open_journal(options)
+    accounts = Accounts(options.data)
+    try:
+        recovered = recover(journal)
+        log.info("recovered", seq=recovered.engine.state.seq, replayed=recovered.replayed)
+        runner = Runner(recovered.engine, journal, WallClock())
+        streamer = Streamer(runner, accounts, link_secret(options.data))
+    except BaseException:
+        journal.close()
+        accounts.close()
+        raise
+    try:
+        await runner.start(ticking=True)
+        await streamer.open(options.host, options.port)
+        log.info("listening", host=options.host, port=streamer.port)
+        await run_until_stopped(runner, beside(streamer) if beside else None)
+    finally:
+        await shut_down(streamer, runner, accounts)
+
+
+async def run_until_stopped(runner: Runner, beside: Awaitable[object] | None) -> None:
+    """Return on a signal to stop or when `beside` ends.
+
+    Raises:
+        StorageError: the journal failed for good.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stopped.set)
+    waits = [asyncio.ensure_future(stopped.wait()), asyncio.ensure_future(runner.broken.wait())]
+    if beside is not None:
+        waits.append(asyncio.ensure_future(_true_after(beside)))
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in waits:
+            task.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+    if runner.fault is not None:
+        raise runner.fault
+
+
+async def shut_down(streamer: Streamer, runner: Runner, accounts: Accounts) -> None:
+    """Close the sockets, make everything durable, let go of the files; all within `DRAIN_S` or so."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(streamer.close(), DRAIN_S)
+    with suppress(StorageError):
+        await runner.stop()
+    accounts.close()
+
+
+def open_journal(options: LiveOptions) -> SqliteJournal:
+    """Open the journal of a live floor, or begin it.
+
+    Raises:
+        ConfigurationError: it was begun with other malls or settings, or another program runs on it.
+        StorageError: it cannot be read.
+    """
+    floor = read_malls(options.malls) if options.malls is not None else None
+    malls = (floor or demo_floor()).geojson()
+    header = JournalHeader(SCHEMA, malls, options.settings or Settings(), "mallard serve", WallClock().now_ms())
+    journal = SqliteJournal(options.data, header)
+    if journal.cut is not None:
+        log.warning("journal_tail_cut", path=str(journal.path), from_seq=journal.cut.from_seq, rows=journal.cut.rows)
+    differs = None
+    if floor is not None and journal.header.malls != msgspec.to_builtins(malls):
+        differs = "malls"
+    elif options.settings is not None and journal.header.settings != options.settings:
+        differs = "settings"
+    if differs is not None:
+        journal.close()
+        raise ConfigurationError(
+            f"the journal in {options.data} was begun with other {differs}: its replay would differ; name a new --data"
+        )
+    return journal
+
+
+def read_malls(path: Path) -> Floor:
+    """Read a malls file.
+
+    Raises:
+        ConfigurationError: it cannot be read, is no JSON, or a feature is wrong (`MallFileError` names it).
+    """
+    try:
+        collection: Any = msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"cannot read malls from {path}: {error.strerror}") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{path} is not JSON: {error}") from error
+    return parse_malls(collection)
+
+
+def port_fault(error: OSError, port: int) -> ConfigurationError:
+    """The one line about a port that cannot be listened on."""
+    if error.errno == errno.EADDRINUSE:
+        return ConfigurationError(f"port {port} is in use: stop what listens there, or choose another")
+    return ConfigurationError(f"cannot listen on port {port}: {error.strerror or error}")
+
+
+async def _true_after(beside: Awaitable[object]) -> bool:
+    await beside
+    return True

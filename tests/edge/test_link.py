@@ -1,0 +1,183 @@
+"""The link over a real socket: calls, the feed, its secret, and a reader that stops reading."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from streamer.core.errors import ConfigurationError
+from streamer.edge import link as linking
+from streamer.edge.accounts import Accounts
+from streamer.edge.link import link_secret
+from streamer.edge.server import Streamer
+from streamer.edge.sqlite_journal import SqliteJournal
+from tests.edge.floor_kit import a_day, a_header, a_runner
+
+SECRET = "a-secret-of-the-link"
+WHO = {"name": "maya", "role": "dispatcher", "mall_ids": []}
+
+
+@pytest.fixture
+async def streamer(tmp_path: Path) -> AsyncIterator[Streamer]:
+    runner = a_runner(SqliteJournal(tmp_path, a_header()))
+    await runner.start()
+    for at_ms, item in a_day(10):
+        runner.submit(item, at_ms=at_ms)
+    accounts = Accounts(tmp_path / "accounts")
+    streamer = Streamer(runner, accounts, SECRET)
+    await streamer.open("127.0.0.1", 0)
+    yield streamer
+    await streamer.close()
+    await runner.stop()
+    accounts.close()
+
+
+def linked(streamer: Streamer, secret: str = SECRET, path: str = "/v1/link") -> connect:
+    return connect(
+        f"ws://127.0.0.1:{streamer.port}{path}", additional_headers={"Authorization": f"Bearer {secret}"},
+        compression=None, max_size=None, proxy=None,
+    )  # fmt: skip
+
+
+async def ask(socket: ClientConnection, call: str, number: int = 1, **params: Any) -> dict[str, Any]:
+    await socket.send(json.dumps({"id": number, "call": call, "params": params, "principal": WHO}))
+    while True:
+        answer: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 10))
+        if "frame" not in answer:
+            return answer
+
+
+async def frames(socket: ClientConnection, count: int) -> list[dict[str, Any]]:
+    return [json.loads(await asyncio.wait_for(socket.recv(), 10)) for _ in range(count)]
+
+
+async def drained(socket: ClientConnection) -> None:
+    """Reads to the end."""
+    with suppress(ConnectionClosed):
+        while True:
+            await socket.recv()
+
+
+@pytest.mark.parametrize("secret", ["", "wrong", SECRET + "x", SECRET[:-1], "ünïcode"])
+async def test_without_the_secret_nobody_gets_in(streamer: Streamer, secret: str) -> None:
+    headers = {"Authorization": f"Bearer {secret}".encode().decode("latin-1")} if secret else {}
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(f"ws://127.0.0.1:{streamer.port}/v1/link", additional_headers=headers, proxy=None):
+            pass
+    assert refused.value.response.status_code == 401
+
+
+async def test_another_path_is_404(streamer: Streamer) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with linked(streamer, path="/v1/other"):
+            pass
+    assert refused.value.response.status_code == 404
+
+
+async def test_calls_are_answered_under_their_id(streamer: Streamer) -> None:
+    async with linked(streamer) as socket:
+        order = await ask(socket, "order", 7, order_id="o-1")
+        assert (order["id"], order["status"], order["body"]["id"]) == (7, 200, "o-1")
+        missing = await ask(socket, "order", 8, order_id="o-99")
+        assert missing == {
+            "id": 8, "status": 404, "problem": {"code": "not_found", "detail": "there is no order o-99"},
+        }  # fmt: skip
+
+
+async def test_many_calls_at_once_are_all_answered(streamer: Streamer) -> None:
+    async with linked(streamer) as socket:
+        for number in range(1000):
+            await socket.send(json.dumps({"id": number, "call": "state", "params": {}, "principal": WHO}))
+        answered = {json.loads(await asyncio.wait_for(socket.recv(), 10))["id"] for _ in range(1000)}
+    assert answered == set(range(1000))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "[]", '{"id":1}', '{"call":5}', "[" * 5000, '{"call":"subscribe","malls":5}']
+)
+async def test_what_cannot_be_read_is_answered_and_the_socket_lives(streamer: Streamer, text: str) -> None:
+    async with linked(streamer) as socket:
+        await socket.send(text)
+        (answer,) = await frames(socket, 1)
+        assert (answer["id"], answer["status"] in {400, 422}) == (0, True)
+        assert (await ask(socket, "state"))["status"] == 200
+
+
+async def test_a_subscriber_gets_a_snapshot_and_then_every_delta(streamer: Streamer) -> None:
+    async with linked(streamer) as socket:
+        await socket.send(json.dumps({"call": "subscribe", "malls": ["plaza"]}))
+        snapshot, first, second = await frames(socket, 3)
+        assert [frame["frame"] for frame in (snapshot, first, second)] == ["snapshot", "delta", "delta"]
+        assert [first["seq"], second["seq"]] == [snapshot["seq"] + 1, snapshot["seq"] + 2]
+    async with linked(streamer) as socket:
+        since = {"plaza": first["seq"]}
+        await socket.send(json.dumps({"call": "subscribe", "since": since, "epoch": snapshot["epoch"]}))
+        assert (await frames(socket, 1))[0] == second
+        unknown = {"call": "subscribe", "malls": ["nowhere"]}
+        await socket.send(json.dumps(unknown))
+        while "frame" in (answer := (await frames(socket, 1))[0]):
+            pass
+        assert answer["status"] == 404
+
+
+async def test_an_answer_to_a_command_follows_its_commit(streamer: Streamer) -> None:
+    async with linked(streamer) as socket:
+        order = (await ask(socket, "order", order_id="o-1"))["body"]
+        held = await ask(
+            socket, "command", action="hold", order_id="o-1", expected_version=order["version"], reason="x"
+        )
+        assert held["body"]["held"]
+    journal = streamer.runner.journal
+    assert isinstance(journal, SqliteJournal)
+    rows = journal._connection.execute("SELECT body FROM entry WHERE kind = 'command' ORDER BY seq DESC LIMIT 1")
+    assert b'"hold"' in rows.fetchall()[0][0]  # type: ignore[operator]
+
+
+async def test_a_reader_that_stalls_is_bounded_and_closed(streamer: Streamer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linking, "MAX_BEHIND_S", 0.5)
+    async with linked(streamer) as socket:
+        await socket.send(json.dumps({"call": "subscribe"}))
+        await frames(socket, 1)
+        socket.transport.pause_reading()
+        server_side = next(iter(streamer._server.connections))  # type: ignore[union-attr]
+        largest = 0
+        reader = next(iter(streamer.feed._malls["plaza"].live))
+        for _ in range(400):
+            if reader.ready():
+                reader.send(b'{"frame":"delta","padding":"' + b"x" * 50_000 + b'"}')
+            largest = max(largest, server_side.transport.get_write_buffer_size())
+            await asyncio.sleep(0.01)
+            if server_side.transport.is_closing():
+                break
+        assert server_side.transport.is_closing()
+        assert 1024 * 1024 < largest < 1.2 * 1024 * 1024
+        socket.transport.resume_reading()
+        await asyncio.wait_for(drained(socket), 5)
+
+
+async def test_a_restart_closes_links_with_1012(streamer: Streamer) -> None:
+    async with linked(streamer) as socket:
+        await ask(socket, "state")
+        await streamer.close()
+        await asyncio.wait_for(socket.wait_closed(), 5)
+        assert socket.close_code == 1012
+
+
+def test_the_secret_is_made_once_and_for_the_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MALLARD_LINK_SECRET", raising=False)
+    secret = link_secret(tmp_path)
+    assert len(secret) >= 43
+    assert link_secret(tmp_path) == secret
+    path = tmp_path / "link.secret"
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        link_secret(tmp_path)
+    monkeypatch.setenv("MALLARD_LINK_SECRET", "given")
+    assert link_secret(tmp_path) == "given"
