@@ -1,0 +1,384 @@
+"""The bodies REST takes and gives, as OpenAPI shows them.
+
+It must not know how they are answered. Requests are checked against these models; answers come from the streamer as
+they are, and these models only describe them.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="An id: `[A-Za-z0-9_-]{1,64}`")]
+Instant = Annotated[int, Field(strict=True, ge=0, le=2**53, description="UTC epoch milliseconds")]
+Version = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+Lat = Annotated[float, Field(strict=True, ge=-90, le=90, allow_inf_nan=False, description="WGS 84 degrees")]
+Lng = Annotated[float, Field(strict=True, ge=-180, le=180, allow_inf_nan=False, description="WGS 84 degrees")]
+Text = Annotated[str, Field(max_length=512)]
+Action = Literal["assign", "reassign", "unassign", "hold", "release", "pin", "ready", "cancel"]
+Status = Literal[
+    "placed", "ready", "assigned", "enroute_to_pickup", "arrived_at_pickup", "picked_up", "enroute_to_dropoff",
+    "arrived_at_dropoff", "delivered", "cancelled", "failed", "returning", "returned",
+]  # fmt: skip
+DriverState = Literal["off_duty", "free", "busy", "at_store", "on_break", "silent"]
+Risk = Literal["on_time", "at_risk", "late"]
+Layer = Literal["supply", "demand", "balance", "wait"]
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457). `code` is for programs, `detail` for people."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str = Field(examples=["version_conflict"])
+    detail: str
+
+
+# ---------------------------------------------------------------- requests
+
+
+class Dropoff(BaseModel):
+    """Where an order is delivered, and to whom."""
+
+    lat: Lat
+    lng: Lng
+    name: Text = ""
+    phone: Annotated[str, Field(max_length=32)] = ""
+    address: Text = ""
+    notes: Text = ""
+
+
+class OrderBody(BaseModel):
+    """A shopper's order: collect at `stores` of one mall, deliver by `due_ms`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "external_id": "113-44556",
+                    "mall_id": "fashion-show",
+                    "stores": ["fs-macys"],
+                    "items": 2,
+                    "dropoff": {
+                        "name": "R. Lee", "phone": "+17025550123", "address": "3355 Spring Mountain Rd",
+                        "lat": 36.126, "lng": -115.192, "notes": "leave at door",
+                    },
+                    "placed_ms": 1794560000000,
+                    "ready_ms": 1794560900000,
+                    "due_ms": 1794567200000,
+                    "priority": 0,
+                }
+            ]
+        }
+    )  # fmt: skip
+    external_id: Annotated[str, Field(max_length=128)] | None = None
+    mall_id: Id
+    stores: Annotated[list[Id], Field(min_length=1, max_length=16)]
+    items: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
+    dropoff: Dropoff
+    placed_ms: Instant
+    ready_ms: Instant | None = None
+    due_ms: Instant
+    priority: Annotated[int, Field(strict=True, ge=0, le=9)] = 0
+
+
+class Decision(BaseModel):
+    """What a command about one order carries. `expected_version` may also come as `If-Match`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"expected_version": 4, "driver_id": "d-07", "reason": "nearer by six minutes"}]
+        }
+    )
+    expected_version: Version | None = Field(
+        default=None, description="The order's version as the sender saw it; 428 if absent"
+    )
+    driver_id: Id | None = Field(default=None, description="for assign and reassign")
+    position: Annotated[int, Field(strict=True, ge=0, le=128)] | None = Field(
+        default=None, description="place of the pick-up in the driver's route; absent: the best one"
+    )
+    ready_ms: Instant | None = Field(default=None, description="for ready: when the store has, or will have, it")
+    reason: Text | None = None
+
+
+class BulkCommand(Decision):
+    """One of several commands."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"action": "hold", "order_id": "o-118", "expected_version": 4}]}
+    )
+    action: Action
+    order_id: Id
+    key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+
+
+class Bulk(BaseModel):
+    """Several commands, done in order; with `atomic`, all or none."""
+
+    commands: Annotated[list[BulkCommand], Field(min_length=1, max_length=256)]
+    atomic: Annotated[bool, Field(strict=True)] = False
+
+
+class PreviewBody(BaseModel):
+    """What would happen if these orders went to this driver?"""
+
+    order_ids: Annotated[list[Id], Field(min_length=1, max_length=64)]
+    driver_id: Id
+
+
+class UndoBody(BaseModel):
+    """Takes back a command."""
+
+    command_id: Id
+    reason: Text | None = None
+
+
+class HandOverBody(BaseModel):
+    """All orders of a driver to another; with none named, those not yet collected go back to the queue."""
+
+    to_driver_id: Id | None = None
+    reason: Text | None = None
+
+
+class DutyBody(BaseModel):
+    """Why a driver goes on or off duty."""
+
+    reason: Text | None = None
+
+
+# ---------------------------------------------------------------- answers
+
+
+class Order(OrderBody):
+    """An order and where it stands."""
+
+    id: str
+    status: Status
+    version: int
+    driver_id: str | None
+    assignment: int | None
+    held: bool
+    pinned: bool
+    risk: Risk
+    eta_pickup_ms: int | None
+    eta_dropoff_ms: int | None
+    updated_ms: int
+
+
+class OrderDone(Order):
+    """An order as it is after a command."""
+
+    command_id: str
+
+
+class Conflict(Problem):
+    """Somebody else changed the order first; `order` is what it is now."""
+
+    order: Order
+
+
+class Orders(BaseModel):
+    """A page of orders."""
+
+    items: list[Order]
+    next: str | None
+
+
+class HistoryItem(BaseModel):
+    """One line of an order's story."""
+
+    at_ms: int
+    actor: str
+    action: str
+    reason: str = ""
+    changed: dict[str, str] = {}
+    command_id: str | None = None
+
+
+class History(BaseModel):
+    """An order's story, oldest first."""
+
+    items: list[HistoryItem]
+    next: str | None
+
+
+class Candidate(BaseModel):
+    """A driver who could take the order; `terms` are minutes and sum to `cost`."""
+
+    driver_id: str
+    cost: float
+    terms: dict[str, float]
+    eta_pickup_ms: int
+    eta_dropoff_ms: int
+
+
+class Excluded(BaseModel):
+    """A driver who could not, and why."""
+
+    driver_id: str
+    reason: str
+
+
+class Candidates(BaseModel):
+    """Ranked drivers, best first, and everybody else with the reason."""
+
+    items: list[Candidate]
+    excluded: list[Excluded]
+
+
+class Effect(BaseModel):
+    """What a preview says of one order."""
+
+    order_id: str
+    driver_before: str | None
+    driver_after: str | None
+    eta_before_ms: int | None
+    eta_after_ms: int | None
+    lateness_before_ms: int | None
+    lateness_after_ms: int | None
+
+
+class Effects(BaseModel):
+    """The effect on every order of every driver touched."""
+
+    items: list[Effect]
+
+
+class RowResult(BaseModel):
+    """What became of one row or command."""
+
+    status: int
+    body: dict[str, object] | None = None
+    problem: Problem | None = None
+
+
+class BulkResult(BaseModel):
+    """A result for each command, in order."""
+
+    items: list[RowResult]
+
+
+class ImportRow(BaseModel):
+    """What became of one row; `row` counts from 1, without the header."""
+
+    row: int
+    status: int
+    order: Order | None = None
+    problem: Problem | None = None
+
+
+class ImportResult(BaseModel):
+    """A result for each row, in order."""
+
+    items: list[ImportRow]
+    created: int
+    existing: int
+    refused: int
+
+
+class Undone(BaseModel):
+    """The orders as they are after an undo or a hand-over."""
+
+    command_id: str
+    items: list[Order]
+
+
+class Driver(BaseModel):
+    """A driver, its last believed position and what it carries."""
+
+    id: str
+    name: str
+    state: DriverState
+    lat: float | None
+    lng: float | None
+    fix_ms: int | None
+    received_ms: int | None
+    age_ms: int | None
+    accuracy_m: float | None
+    heading_deg: float | None
+    speed_mps: float | None
+    hex: str | None = Field(description="H3 cell, resolution 9")
+    mall_id: str | None = Field(description="the mall whose fence holds the driver")
+    verdict: str | None
+    order_ids: list[str]
+    assignment: int | None
+    last_seq: int
+
+
+class DriverDone(Driver):
+    """A driver after a command."""
+
+    command_id: str
+
+
+class Drivers(BaseModel):
+    """A page of drivers."""
+
+    items: list[Driver]
+    next: str | None
+
+
+class TrackPing(BaseModel):
+    """One ping of a track."""
+
+    at_ms: int
+    fix_ms: int
+    lat: float
+    lng: float
+    verdict: str
+
+
+class Track(BaseModel):
+    """A driver's pings in order."""
+
+    items: list[TrackPing]
+    next: str | None
+
+
+class Geometry(BaseModel):
+    """A GeoJSON geometry; positions are `[lng, lat]`."""
+
+    type: str
+    coordinates: list[object]
+
+
+class Feature(BaseModel):
+    """A GeoJSON feature."""
+
+    type: Literal["Feature"] = "Feature"
+    id: str | None = None
+    geometry: Geometry
+    properties: dict[str, object]
+
+
+class FeatureCollection(BaseModel):
+    """GeoJSON."""
+
+    type: Literal["FeatureCollection"] = "FeatureCollection"
+    features: list[Feature]
+
+
+class Kpis(BaseModel):
+    """The figures of the floor; null before the first order that counts."""
+
+    open: int
+    unassigned: int
+    at_risk: int
+    late: int
+    free: int
+    busy: int
+    silent: int
+    off_duty: int
+    orders_per_trip: float | None
+    on_time: float | None
+    click_to_door_ms: int | None
+    delivered: int
+    wait_at_store_ms: int | None
+
+
+class EngineState(BaseModel):
+    """Where the engine stands."""
+
+    seq: int
+    at_ms: int
+    hash: str

@@ -1,0 +1,67 @@
+/**
+ * The keys of the floor (shown by `?`). None fires while somebody types or a dialog is open.
+ * It must not do anything that a click could not do as well.
+ */
+window.mallard = window.mallard || {};
+(function (mallard) {
+  'use strict';
+
+  /** @param {EventTarget | null} target */
+  function typing(target) {
+    return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+  }
+
+  /** A press on the button that does it, so that keys and clicks are one path; says why when there is no such button. */
+  function press(hands, acts, why) {
+    const button = acts.map((act) => document.querySelector(`#pane-inspect [data-act="${act}"]`)).find(Boolean);
+    if (!button) hands.tell(why);
+    else if (button.disabled) hands.tell(button.title);
+    else button.click();
+  }
+
+  /** Assigns to the candidate under consideration; without one, considers the best. */
+  function assign(hands) {
+    if (document.querySelector('#pane-inspect [data-act="commit"]')) press(hands, ['commit'], '');
+    else candidate(hands, 1);
+  }
+
+  function candidate(hands, number) {
+    const row = document.querySelectorAll('[data-candidate]')[number - 1];
+    if (row) row.click();
+    else hands.tell(hands.cannot() || (hands.selection?.kind === 'order' ? `There is no candidate ${number}.` : 'Open an order first.'));
+  }
+
+  function step(hands, by) {
+    const here = hands.selection?.kind === 'order' ? hands.selection.id : null;
+    const id = mallard.queue.step(here, by);
+    if (id) hands.open('order', id);
+  }
+
+  const NONE = 'That cannot be done with what is open now.';
+  const KEYS = {
+    '/': () => { mallard.showPane('queue'); document.getElementById('queue-search')?.focus(); },
+    j: (hands) => step(hands, 1),
+    k: (hands) => step(hands, -1),
+    a: assign,
+    r: assign,
+    u: (hands) => press(hands, ['unassign'], NONE),
+    h: (hands) => press(hands, ['release', 'hold'], NONE),
+    p: (hands) => press(hands, ['pin'], NONE),
+    z: (hands) => hands.undo(),
+    '?': (hands) => hands.act('keys', /** @type {any} */ ({})),
+    Escape: (hands) => hands.close(),
+    Enter: (hands) => { if (!hands.selection) step(hands, 1); },
+  };
+
+  /** @param {KeyboardEvent} event @param {any} hands */
+  mallard.keys = function keys(event, hands) {
+    if (event.key === 'Escape' && typing(event.target)) { /** @type {HTMLElement} */ (event.target).blur(); return; }
+    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    if (document.querySelector('[role="dialog"]')?.checkVisibility()) return;
+    const pressed = /^[1-5]$/.test(event.key) ? () => candidate(hands, Number(event.key)) : KEYS[event.key];
+    const onControl = event.key === 'Enter' && event.target instanceof Element && event.target.closest('button, a, [role="row"]');
+    if (!pressed || onControl) return;
+    event.preventDefault();
+    pressed(hands);
+  };
+})(window.mallard);

@@ -1,0 +1,14 @@
+"""The callbacks: fetch, call a pure function, return.
+
+None of them is on the path of anything that moves with the feed; that is the browser script's (`dashboard/assets`).
+"""
+
+from dash import Dash
+
+from dashboard.callbacks import decide, floor, inspect, preview
+
+
+def register(app: Dash) -> None:
+    """Binds every callback to the app."""
+    for module in (floor, inspect, preview, decide):
+        module.register(app)

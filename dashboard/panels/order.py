@@ -1,0 +1,108 @@
+"""An order in the inspector: its promise, what it is, and what can be done with it.
+
+It must not know where the order came from, or who may act beyond the reason it is given.
+"""
+
+from typing import Final
+
+from dash import html
+from dash.development.base_component import Component
+
+from dashboard import formats
+from dashboard.figures.places import Places
+from dashboard.panels.pieces import act_button, attributes, chip, facts, note, select_link
+from streamer.core.events import Dropoff
+from streamer.core.orders import ENDED, GIVEN, QUEUED
+from streamer.core.views import OrderView
+
+RISK_TONES: Final = {"on_time": "on-time", "at_risk": "at-risk", "late": "late"}
+
+
+def order_panel(
+    order: OrderView, places: Places, driver_names: dict[str, str], offset_ms: int, why_not: str = ""
+) -> Component:
+    """The upper part of the inspector for an order.
+
+    Args:
+        driver_names: names by driver id, at least of the order's own driver.
+        offset_ms: what turns the floor's time into the recorded one.
+        why_not: why this person cannot act at all; empty for a dispatcher.
+    """
+    return html.Article(
+        [
+            _title(order),
+            _promise(order, places.timezone(order.mall_id), offset_ms),
+            _facts(order, places, driver_names, offset_ms),
+            html.Div(action_buttons(order, why_not), className="actions"),
+            *([note(why_not)] if why_not else []),
+        ],
+        className="card",
+        **attributes({"data-order": order.id, "data-version": str(order.version)}),
+    )
+
+
+def _title(order: OrderView) -> Component:
+    risk = chip(formats.RISK_WORDS[order.risk], RISK_TONES[order.risk]) if order.status not in ENDED else None
+    marks = [chip(word, "quiet") for word, on in (("On hold", order.held), ("Pinned", order.pinned)) if on]
+    status = chip(formats.words(order.status, formats.STATUS_WORDS))
+    return html.Header([html.H2(order.id), status, *([risk] if risk else []), *marks])
+
+
+def _promise(order: OrderView, timezone: str, offset_ms: int) -> Component:
+    ended = order.status in ENDED
+    arrival_ms = order.ended_ms if ended else order.eta_dropoff_ms
+    words = formats.promise(order.due_ms, arrival_ms) if not ended or order.status == "delivered" else "ended"
+    tone = RISK_TONES[order.risk] if not ended else "quiet"
+    return html.Div(
+        [
+            _figure("Promised", formats.clock(order.due_ms, timezone, offset_ms)),
+            _figure("Ended" if ended else "ETA", formats.clock(arrival_ms, timezone, offset_ms)),
+            _figure("Against the promise", words, tone),
+        ],
+        className="figures",
+    )
+
+
+def _figure(name: str, value: str, tone: str = "") -> Component:
+    return html.Div([html.Small(name), html.Strong(value, className=tone)])
+
+
+def _facts(order: OrderView, places: Places, driver_names: dict[str, str], offset_ms: int) -> Component:
+    timezone = places.timezone(order.mall_id)
+    driver = order.driver_id
+    stores = ", ".join(places.store_name(store) for store in order.stores)
+    ready = formats.clock(order.ready_ms, timezone, offset_ms)
+    home = order.dropoff
+    return facts(
+        [
+            ("Driver", select_link("driver", driver, driver_names.get(driver, driver)) if driver else "nobody yet"),
+            ("Collect at", [stores, " · ", select_link("mall", order.mall_id, places.mall_name(order.mall_id))]),
+            ("Store", "ready" if order.is_ready else f"promises {ready}" if order.ready_ms else "has not said when"),
+            ("Items", f"{order.items} · placed {formats.clock(order.placed_ms, timezone, offset_ms)}"),
+            ("Customer", " · ".join(part for part in (home.name, formats.masked_phone(home.phone)) if part)),
+            ("Deliver to", " · ".join(part for part in (home.address or _coordinates(home), home.notes) if part)),
+        ]
+    )
+
+
+def _coordinates(home: Dropoff) -> str:
+    return f"{home.lat:.5f}, {home.lng:.5f}"
+
+
+def action_buttons(order: OrderView, why_not: str = "") -> list[Component]:
+    """What can be done with the order as it is now; choosing a driver is done on the candidates."""
+    if order.status in ENDED:
+        return []
+    given, queued = order.status in GIVEN, order.status in QUEUED
+    stopped = order.held or order.pinned
+    buttons = [
+        ("unassign", "Unassign", "u", "", given),
+        ("release", "Release", "h", "", stopped and (given or queued)),
+        ("hold", "Hold", "h", "", not order.held and (given or queued)),
+        ("pin", "Pin", "p", "", given and not order.pinned),
+        ("ready", "Store ready", "", "", not order.is_ready and (given or queued)),
+        ("cancel", "Cancel", "", "danger", given or queued),
+    ]
+    return [
+        act_button(act, label, key=key, why_not=why_not, look=look) for act, label, key, look, fits in buttons if fits
+    ] or [note("Collected: it can only be handed over with all its driver carries. Open the driver for that.")]
