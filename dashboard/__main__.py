@@ -3,8 +3,12 @@
 It must not know the command line's words; `mallard` has those.
 """
 
+import os
 import signal
 import sys
+import threading
+
+import uvicorn
 
 from dashboard.app import create_app
 from dashboard.server import make_server
@@ -23,8 +27,16 @@ def main() -> int:
     # uvicorn stops in order on these, and then raises them once more: an orderly stop would look like a kill.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
+    if os.environ.get("MALLARD_LEASH"):
+        threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
     server.run()
     return 0 if server.started else 1
+
+
+def _end_with_parent(server: uvicorn.Server) -> None:
+    """Ends when stdin closes: the program that started this one holds the other end, and may be killed any time."""
+    sys.stdin.buffer.read()
+    server.force_exit = server.should_exit = True
 
 
 if __name__ == "__main__":

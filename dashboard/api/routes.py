@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from dashboard.api import commands, drivers, floor, orders
 from dashboard.api.access import FAILURES
+from dashboard.api.contracts import contracts_router
 from dashboard.api.failures import add_failures
 from dashboard.api.probes import product_version
 from dashboard.api.reference import reference_page
@@ -40,6 +41,7 @@ def build_api() -> FastAPI:
     )
     for module in (orders, commands, drivers, floor):
         api.include_router(module.router)
+    api.include_router(contracts_router())
     add_failures(api)
     return api
 

@@ -63,7 +63,7 @@ def _moved(at_ms: int | None, offset_ms: int) -> int | None:
 
 
 def _walk(value: Any, offset_ms: int) -> Any:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_walk(part, offset_ms) for part in value]
     if not isinstance(value, dict):
         return value

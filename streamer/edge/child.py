@@ -7,6 +7,7 @@ import asyncio
 import os
 import socket
 import sys
+import time
 from contextlib import suppress
 
 import httpx
@@ -17,6 +18,7 @@ from streamer.edge.server import port_fault
 READY_S = 60.0
 END_S = 4.0
 POLL_S = 0.1
+LEASH_S = 2.0
 
 
 class DashboardChild:
@@ -27,6 +29,7 @@ class DashboardChild:
         self._host, self._port = host, port
         self._environment = {
             "MALLARD_LINK": link_url, "MALLARD_LINK_SECRET": secret, "MALLARD_HOST": host, "MALLARD_PORT": str(port),
+            "MALLARD_LEASH": "1",
         }  # fmt: skip
         self._child: asyncio.subprocess.Process | None = None
 
@@ -37,10 +40,11 @@ class DashboardChild:
             ConfigurationError: its port is taken, or it ended at once, or it does not answer within a minute.
         """
         check_free(self._host, self._port)
-        # In a session of its own: a Ctrl-C is for us, and we end it in order. The secret is in no command line.
+        # In a session of its own: a Ctrl-C is for us, and we end it in order. The secret is in no command line. Its
+        # stdin is the leash: when we are killed, the pipe closes and it ends too, so that its port is free again.
         self._child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "dashboard", env={**os.environ, **self._environment}, start_new_session=True,
-            stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr.fileno(),
+            stdin=asyncio.subprocess.PIPE, stdout=sys.stderr.fileno(),
         )  # fmt: skip
         ready, ended = asyncio.create_task(self._answers()), asyncio.create_task(self._child.wait())
         try:
@@ -88,11 +92,17 @@ class DashboardChild:
 def check_free(host: str, port: int) -> None:
     """See that a port can be listened on, before a child is started that wants to.
 
+    A dashboard whose streamer was killed a moment ago is given `LEASH_S` to let go of it.
+
     Raises:
         ConfigurationError: it cannot.
     """
-    try:
-        with socket.create_server((host, port)):
-            pass
-    except OSError as error:
-        raise port_fault(error, port) from error
+    until_s = time.monotonic() + LEASH_S
+    while True:
+        try:
+            with socket.create_server((host, port)):
+                return
+        except OSError as error:
+            if time.monotonic() > until_s:
+                raise port_fault(error, port) from error
+        time.sleep(POLL_S)

@@ -148,7 +148,7 @@ class Gateway:
                     admitted.set_result(None)
 
             # If the commit fails, the engine goes back to what is durable: read that, and say it.
-            say()
+            self.runner.barrier(say, prepare)
 
         if socket.owner.kind == "driver":
             self._scope.register(socket.owner.name)

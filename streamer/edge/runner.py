@@ -55,7 +55,8 @@ class Runner:
             that has to be in step with the engine, never for telling anybody.
     """
 
-    def __init__(self, engine: Engine, journal: Journal, clock: Clock) -> None:
+    def __init__(self, engine: Engine, journal: Journal, clock: Clock, snapshot_seq: int | None = None) -> None:
+        """`snapshot_seq` is that of the journal's newest snapshot; None: there is nothing newer to take one of."""
         self.engine = engine
         self.journal = journal
         self.clock = clock
@@ -72,7 +73,8 @@ class Runner:
         self._releasing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._snapshot_seq, self._snapshot_ms = engine.state.seq, engine.state.at_ms or clock.now_ms()
+        self._snapshot_seq = engine.state.seq if snapshot_seq is None else snapshot_seq
+        self._snapshot_ms = engine.state.at_ms or clock.now_ms()
 
     async def start(self, ticking: bool = False) -> None:
         """Begin writing the journal; with `ticking`, submit a `Tick` every `settings.tick_ms` of wall time."""

@@ -115,7 +115,7 @@ async def run_live(options: LiveOptions, beside: Callable[[Streamer], Awaitable[
     try:
         recovered = recover(journal)
         log.info("recovered", seq=recovered.engine.state.seq, replayed=recovered.replayed)
-        runner = Runner(recovered.engine, journal, WallClock())
+        runner = Runner(recovered.engine, journal, WallClock(), recovered.snapshot_seq)
         streamer = Streamer(runner, accounts, link_secret(options.data))
     except BaseException:
         journal.close()
@@ -140,9 +140,9 @@ async def run_until_stopped(runner: Runner, beside: Awaitable[object] | None) ->
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopped.set)
-    waits = [asyncio.ensure_future(stopped.wait()), asyncio.ensure_future(runner.broken.wait())]
+    waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait()) for event in (stopped, runner.broken)]
     if beside is not None:
-        waits.append(asyncio.ensure_future(_true_after(beside)))
+        waits.append(asyncio.ensure_future(beside))
     try:
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -211,7 +211,3 @@ def port_fault(error: OSError, port: int) -> ConfigurationError:
         return ConfigurationError(f"port {port} is in use: stop what listens there, or choose another")
     return ConfigurationError(f"cannot listen on port {port}: {error.strerror or error}")
 
-
-async def _true_after(beside: Awaitable[object]) -> bool:
-    await beside
-    return True

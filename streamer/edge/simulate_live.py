@@ -75,8 +75,9 @@ async def _world_now(script: Script, desk: OrderDesk) -> World:
     floor = only_malls(parse_malls(await desk.floor()), script.mall_ids)
     now_ms = _now_ms()
     story = replace(script.story, warmup_ms=0, acts=())
-    # Numbers go on from the clock, so that a second run against the same floor is not taken for a repeat of this one.
-    return world_of(replace(script, play_ms=now_ms, story=story), floor, first_number=now_ms // 1000)
+    # Numbers go on from the clock's milliseconds, of which more pass than numbers are used: so a second run against
+    # the same floor is not taken for a repeat of this one.
+    return world_of(replace(script, play_ms=now_ms, story=story), floor, first_number=now_ms)
 
 
 async def _live(

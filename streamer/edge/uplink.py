@@ -87,9 +87,10 @@ class Uplink:
     async def close(self, patience_s: float = 5.0) -> None:
         """Wait a little for the last answers, then hang up for good."""
         self._closing = True
-        if self._socket is not None:
+        if self.waiting and self._socket is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._answered.wait(), patience_s)
+                async with asyncio.timeout(patience_s):
+                    await self._answered.wait()
         if self._socket is not None:
             await self._socket.close()
 

@@ -29,9 +29,9 @@ def free_port() -> int:
 class Served:
     """A running `mallard serve`, and its secrets."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ports: tuple[int, int] | None = None) -> None:
         self.folder = folder
-        self.http_port, self.socket_port = free_port(), free_port()
+        self.http_port, self.socket_port = ports or (free_port(), free_port())
         self.log = (folder / "log.txt").open("w")
         self.running = subprocess.Popen(
             [
@@ -296,10 +296,10 @@ def test_everything_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
         receive(driver, "ack", seq=300)
         order = place(served)
         before = served.get("/state")
-        os.killpg(served.running.pid, signal.SIGKILL)
+        served.running.kill()
         served.running.wait()
     served.log.close()
-    again = Served(tmp_path)
+    again = Served(tmp_path, (served.http_port, served.socket_port))
     assert again.get("/drivers/kim")["last_seq"] == 300
     assert again.get(f"/orders/{order['id']}")["version"] == order["version"]
     assert again.get("/state")["seq"] >= before["seq"]
