@@ -40,8 +40,11 @@ window.mallard = window.mallard || {};
     /** Finds Plotly's map (private to Plotly; a browser test notices when it moves) and adds what is missing. */
     attach() {
       const map = this.graph?._fullLayout?.map?._subplot?.map;
-      if (!map || !map.isStyleLoaded()) return;
-      if (map !== this.map) this.#bind(map);
+      if (!map) return;
+      if (map !== this.map) {
+        if (!map.isStyleLoaded()) return; // once it was, it only says whether tiles are still coming
+        this.#bind(map);
+      }
       this.hexes.attach(map);
       this.#attachNames();
       for (const layer of [this.orders, this.drivers]) if (!map.getLayer(layer.id)) map.addLayer(layer);

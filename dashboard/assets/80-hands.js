@@ -158,8 +158,10 @@ window.mallard = window.mallard || {};
     outcome(outcome) {
       mallard.outcomes += 1;
       if (!outcome || outcome.status >= 400) return;
-      this.done = this.done.filter((id) => id !== outcome.intent.command_id);
-      if (outcome.intent.action !== 'undo' && outcome.command_id) this.done.push(outcome.command_id);
+      const undone = outcome.intent.action === 'undo' ? outcome.intent.command_id : null;
+      this.done = this.done.filter((id) => id !== undone);
+      if (undone) window.dash_clientside.set_props('notes', { hideNotifications: [`done-${undone}`] }); // its offer to undo
+      else if (outcome.command_id) this.done.push(outcome.command_id);
       window.dash_clientside.set_props('reason', { value: '' });
       if (this.choice?.order_id === outcome.intent.order_id) this.choose(null);
     }

@@ -13,7 +13,7 @@ from dash.development.base_component import Component
 
 from dashboard import ids
 from dashboard.callbacks.ask import History, ask, ask_floor, call
-from dashboard.panels.dialogs import conflict_body, done_notes, failed_note
+from dashboard.panels.dialogs import conflict_body, done_note, failed_note
 from streamer.core.views import OrderView
 
 CALLS: Final = {"undo": "undo", "hand_over": "hand_over", "duty": "duty"}
@@ -66,7 +66,7 @@ async def tell(outcome: Outcome) -> tuple[list[dict[str, object]], bool, Compone
     """Notifications, and whether the conflict dialog opens and with what."""
     intent, problem = outcome["intent"], outcome["problem"]
     if outcome["status"] < 400:
-        return done_notes(intent, outcome["command_id"]), False, None
+        return [done_note(intent, outcome["command_id"])], False, None
     if outcome["status"] == 409 and problem.get("code") in CONFLICTS and "order_id" in intent:
         return [], True, await _conflict(intent, problem)
     return [failed_note(intent, problem)], False, None

@@ -30,11 +30,10 @@ DONE_WORDS: Final = {
 }
 
 
-def done_notes(intent: Mapping[str, str], command_id: str) -> list[dict[str, object]]:
-    """The notification of a decision that took effect, with Undo; an undo takes the one it answers away."""
-    undoes = intent["action"] == "undo"
-    undo = [] if undoes else [act_button("undo", "Undo", key="z", command=command_id)]
-    shown: dict[str, object] = {
+def done_note(intent: Mapping[str, str], command_id: str) -> dict[str, object]:
+    """The notification of a decision that took effect, with Undo; an undo is not itself undone."""
+    undo = [] if intent["action"] == "undo" else [act_button("undo", "Undo", key="z", command=command_id)]
+    return {
         "action": "show",
         "id": f"done-{command_id}",
         "message": html.Div([html.Span(done_words(intent)), *undo], className="done"),
@@ -42,7 +41,6 @@ def done_notes(intent: Mapping[str, str], command_id: str) -> list[dict[str, obj
         "autoClose": UNDO_MS,
         "withBorder": True,
     }
-    return [{"action": "hide", "id": f"done-{intent['command_id']}"}, shown] if undoes else [shown]
 
 
 def done_words(intent: Mapping[str, str]) -> str:

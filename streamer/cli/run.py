@@ -153,10 +153,10 @@ def hint(card: DemoCard) -> str:
     """One line for a terminal that puts the demo's driver on duty and on the map."""
     code = (
         "import json,time;from websockets.sync.client import connect;"
-        f"s=connect('{card.socket_url}',subprotocols=['mallard.v1','bearer.{card.driver_token}']);"
+        f"s=connect('{card.socket_url}',subprotocols=['mallard.v1','bearer.{card.driver_token}']).__enter__();"
         "now=int(time.time()*1000);"
         "s.send(json.dumps(dict(type='report',id=str(now),report='on_duty',fix_ms=now)));"
         "s.send(json.dumps(dict(type='ping',seq=now,fix_ms=now,lat=36.1275,lng=-115.1716,accuracy_m=8)));"
-        "[print(s.recv()) for _ in range(4)]"
+        "[print(s.recv()) for _ in range(5)]"
     )
     return f'python -c "{code}"'

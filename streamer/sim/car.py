@@ -8,7 +8,7 @@ from numpy.random import Generator
 from streamer.sim.roads import Leg
 
 SPEED_UP_MPS2, BRAKE_MPS2 = 2.0, 2.5
-"""Everyday acceleration and braking. Source: Bokare & Maurya 2017, doi:10.1016/j.trpro.2017.05.417 (1-2.5 m/s2)."""
+"""Everyday acceleration and braking (assumed)."""
 FLOW_KEPT, FLOW_SPREAD = 0.97, 0.035
 """Traffic around a car changes slowly: first-order autoregression, standing deviation about 0.14 (assumed)."""
 RED_CHANCE, RED_S = 0.42, (8, 46)

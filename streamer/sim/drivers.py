@@ -23,7 +23,8 @@ Key = tuple[Literal["pickup", "dropoff", "return"], str]
 PARK_S, LOAD_S, COLLECT_S = (25, 80), (10, 35), (20, 70)
 """Seconds to park at the mall, to load the car, to be given the bag (assumed; `TravelRules` plans with their means)."""
 DOOR_S = (50, 190)
-"""Seconds from the car to the door and back. Source: 2-5 min service times at drop-off in Reyes et al. 2018."""
+"""Seconds from the car to the door and back (assumed; the instances of Reyes et al. 2018, "The Meal Delivery Routing
+Problem", allow 240)."""
 REST_S, ROAM_M = (60, 420), (350.0, 2_400.0)
 """A free driver rests this long, then moves to another place this far from the mall (assumed)."""
 RETRY_MS = 60_000

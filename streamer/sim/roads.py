@@ -20,7 +20,7 @@ from shapely.geometry import Point, Polygon
 
 MPH = 0.44704
 LOCAL_MPS, COLLECTOR_MPS, ARTERIAL_MPS, FREEWAY_MPS = 25 * MPH, 35 * MPH, 45 * MPH, 65 * MPH
-"""Posted speeds of the four classes. Source: usual postings of the Nevada DOT and Arizona DOT for these classes."""
+"""Posted speeds of the four classes, as usual in the suburbs of the United States (assumed)."""
 LOT_MPS = 10 * MPH
 MILE_M = 1609.344
 BLOCKS_A_MILE = 8

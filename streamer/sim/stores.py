@@ -15,8 +15,7 @@ PICK_MIN, ITEM_MIN = 11.0, 3.0
 BUSY_MIN = 6.0
 """What a store adds to its promises in a rush (assumed)."""
 SPREAD = 0.28
-"""Lognormal spread of real over promised time. Source: order of magnitude of the preparation times in the instances
-of Reyes et al. 2018, "The Meal Delivery Routing Problem"; no data of mall stores is public."""
+"""Lognormal spread of real over promised time (assumed: nothing about mall stores is public)."""
 BIAS = (0.8, 1.35)
 """Each store's own lean: some are ready early, some always late (assumed)."""
 

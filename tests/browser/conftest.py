@@ -1,5 +1,6 @@
 """The real product in a real browser: `mallard demo` on free ports, and pages that notice what they should not do."""
 
+import base64
 import os
 import re
 import shutil
@@ -30,7 +31,7 @@ CHROMIUM = (
     "--disable-gpu-sandbox",
     "--disable-background-networking",
 )
-FRAMES = "window.mallard?.frames ?? 0"
+FRAMES = "(window.mallard?.frames ?? 0)"
 
 
 @dataclass
@@ -84,8 +85,6 @@ class Floor:
           canvas.drawImage(image, 0, 0);
           return points.map(([x, y]) => [...canvas.getImageData(Math.round(x), Math.round(y), 1, 1).data.slice(0, 3)]);
         }"""
-        import base64
-
         return list(await self.ask(script, [base64.b64encode(picture).decode(), points]))
 
     async def open_order(self, tab: str) -> str:

@@ -6,15 +6,22 @@ from tests.browser.conftest import OpenFloor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-STATE = """() => ({listed: mallard.queue.listed(), values: mallard.queue.listed().map(id => mallard.queue.rows.get(id).breach)})"""
-RISING = "() => { const v = mallard.queue.listed().map(id => mallard.queue.rows.get(id).still.breach); return v.every((b, i) => !i || v[i - 1] <= b); }"
+STATE = """() => {
+  const listed = mallard.queue.listed();
+  return {listed, values: listed.map(id => mallard.queue.rows.get(id).breach)};
+}"""
+RISING = """() => {
+  const stood = mallard.queue.listed().map(id => mallard.queue.rows.get(id).still.breach);
+  return stood.every((breach, i) => !i || stood[i - 1] <= breach);
+}"""
 
 
 async def test_rows_stand_by_minutes_to_breach_and_counts_agree_with_the_figures(open_floor: OpenFloor) -> None:
     floor = await open_floor()
     await floor.until("() => mallard.queue.listed().length > 3")
     assert await floor.ask(RISING)
-    agree = """() => document.querySelector('[data-count="unassigned"]').textContent === document.querySelector('[data-kpi="unassigned"]').textContent"""
+    agree = """() => document.querySelector('[data-count="unassigned"]').textContent
+      === document.querySelector('[data-kpi="unassigned"]').textContent"""
     assert await floor.until(agree)
 
 
@@ -26,8 +33,8 @@ async def test_rows_do_not_move_under_the_pointer_while_their_values_change(open
     before = await floor.ask(STATE)
     await floor.until("old => mallard.queue.waiting.size > 3", before, seconds=40)
     after = await floor.ask(STATE)
-    kept = [order for order in after["listed"] if order in set(before["listed"])]
-    assert kept == before["listed"][: len(kept)] or kept == [o for o in before["listed"] if o in set(kept)]
+    both = set(before["listed"]) & set(after["listed"])
+    assert [order for order in after["listed"] if order in both] == [o for o in before["listed"] if o in both]
     assert after["values"] != before["values"]
     await floor.page.mouse.move(720, 20)
     await floor.until("() => mallard.queue.waiting.size === 0")
@@ -48,9 +55,12 @@ async def test_a_search_narrows_the_tab_and_says_when_nothing_matches(open_floor
 async def test_an_empty_tab_says_why_it_is_empty(open_floor: OpenFloor) -> None:
     floor = await open_floor()
     await floor.page.click('[data-tab="done"]')
-    await floor.ask(
-        "() => { for (const o of [...mallard.model.orders.values()]) if (mallard.isEnded(o)) mallard.model.orders.delete(o.id); mallard.queue.reset(); }"
-    )
+    await floor.ask("""() => {
+      for (const order of [...mallard.model.orders.values()]) {
+        if (mallard.isEnded(order)) mallard.model.orders.delete(order.id);
+      }
+      mallard.queue.reset();
+    }""")
     await floor.page.wait_for_selector("text=Nothing has been delivered, cancelled or returned in the last hour.")
 
 

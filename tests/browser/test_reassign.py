@@ -6,6 +6,7 @@ import pytest
 
 from tests.browser.conftest import Floor, OpenFloor
 
+NOT_COLLECTED = "o => ['assigned', 'enroute_to_pickup'].includes(o.status)"
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
@@ -37,11 +38,12 @@ async def test_an_order_is_reassigned_by_clicking_and_undone(open_floor: OpenFlo
     await floor.page.wait_for_selector(f"text={order_id} reassigned to")
     assert (await has_driver(floor, order_id, driver_id))["driver_id"] == driver_id
     said = floor.demo.rest("GET", f"/orders/{order_id}/history").json()["items"]
-    (mine,) = [item for item in said if item["reason"] == "closer to the door"]
+    (mine,) = [item for item in said if item.get("reason") == "closer to the door"]
     assert (mine["actor"], mine["action"]) == (floor.demo.passwords["dispatcher"][0], "reassign")
     assert await floor.page.input_value("#reason") == ""
     await floor.page.click('.done [data-act="undo"]')
     await floor.page.wait_for_selector("text=Undone.")
+    await floor.page.wait_for_selector('.done [data-act="undo"]', state="detached")
     assert (await has_driver(floor, order_id, before["driver_id"]))["driver_id"] == before["driver_id"]
 
 
@@ -115,7 +117,7 @@ async def test_a_cancellation_is_asked_about_first(open_floor: OpenFloor) -> Non
 
 async def test_all_orders_of_a_driver_are_handed_over_to_the_queue(open_floor: OpenFloor) -> None:
     floor = await open_floor()
-    waiting = "() => [...mallard.model.orders.values()].find(o => o.status === 'assigned' || o.status === 'enroute_to_pickup')?.driver_id"
+    waiting = f"() => [...mallard.model.orders.values()].find({NOT_COLLECTED})?.driver_id"
     driver_id = await floor.until(waiting)
     await floor.ask("id => mallard.hands.open('driver', id)", driver_id)
     await floor.page.click('#inspect-main [data-act="hand-over"]')
@@ -125,8 +127,7 @@ async def test_all_orders_of_a_driver_are_handed_over_to_the_queue(open_floor: O
     await floor.page.click("#hand-over-go")
     await floor.page.wait_for_selector("text=were handed over")
     await floor.until(
-        "id => ![...mallard.model.orders.values()].some(o => o.driver_id === id && (o.status === 'assigned' || o.status === 'enroute_to_pickup'))",
-        driver_id,
+        f"id => ![...mallard.model.orders.values()].some(o => o.driver_id === id && ({NOT_COLLECTED})(o))", driver_id
     )
 
 

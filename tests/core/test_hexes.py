@@ -21,7 +21,8 @@ def crowd(number: int, spread_deg: float, seed: int) -> tuple[DriverIndex, dict[
 
 
 @pytest.mark.parametrize(
-    ("number", "spread", "k"), [(5000, 0.05, 10), (5000, 0.005, 10), (40, 0.2, 10), (3, 0.01, 10), (0, 1, 5)]
+    ("number", "spread", "k"),
+    [(5000, 0.05, 10), (5000, 0.005, 10), (40, 0.2, 10), (3, 0.01, 10), (0, 1, 5), (3, 1, 0), (0, 1, 0)],
 )
 @pytest.mark.parametrize("seed", range(5))
 def test_nearest_by_rings_is_nearest_by_measuring_all(number: int, spread: float, k: int, seed: int) -> None:

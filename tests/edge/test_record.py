@@ -37,10 +37,11 @@ def of_fixture(name: str) -> MemoryJournal:
         header = fixture.header
         journal = MemoryJournal(JournalHeader(SCHEMA, header.malls, header.settings, "a test", header.start_ms))
         engine = floor_of(header, header.start_ms)
-        for entry in live_through(engine, ((line.at_ms, line.input) for line in fixture)):
-            journal.append(entry)
-            if entry.seq % 10_000 == 0:
-                journal.append(Snapshot(entry.seq, entry.at_ms, dump_state(engine.state)))
+        for line in fixture:
+            for entry in live_through(engine, iter([(line.at_ms, line.input)])):
+                journal.append(entry)
+                if entry.seq % 10_000 == 0:
+                    journal.append(Snapshot(entry.seq, entry.at_ms, dump_state(engine.state)))
     return journal
 
 
