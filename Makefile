@@ -43,7 +43,7 @@ bench: $(READY) ## what the engine costs, beside its peers in the same run
 	@$(BIN)/python -m tests.bench
 
 docs: $(READY) ## write the machine-readable contracts (OpenAPI, AsyncAPI, JSON Schema) to build/docs
-	@$(BIN)/python -m dashboard.api.contracts build/docs
+	@$(BIN)/python -m dashboard.api build/docs
 
 fixtures: $(READY) ## make the recorded fixtures again, from their seeds
 	@for story in saturday-rush two-malls bad-day; do $(BIN)/mallard simulate --story $$story --out fixtures/$$story.ndjson.zst || exit 1; done

@@ -1,11 +1,8 @@
 """The socket's contract for machines: AsyncAPI 3, and the JSON Schema of every message, made from the wire's own types.
 
-It must not know the REST routes; OpenAPI has those. `python -m dashboard.api.contracts DIR` writes all three to files.
+It must not know the REST routes; OpenAPI has those.
 """
 
-import json
-import sys
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
@@ -87,21 +84,3 @@ def contracts_router() -> APIRouter:
         return JSONResponse(schema, media_type="application/schema+json")
 
     return router
-
-
-def write_contracts(folder: Path) -> list[Path]:
-    """Writes `openapi.json`, `asyncapi.json` and `schemas/MESSAGE.json`; returns the files written."""
-    from dashboard.api.routes import build_api
-
-    files: dict[str, object] = {"openapi.json": build_api().openapi(), "asyncapi.json": asyncapi()}
-    files |= {f"schemas/{name}.json": schema for name, schema in schemas().items()}
-    for name, document in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return [folder / name for name in files]
-
-
-if __name__ == "__main__":
-    for written in write_contracts(Path(sys.argv[1] if len(sys.argv) > 1 else "build/docs")):
-        print(written)

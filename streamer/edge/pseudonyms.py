@@ -54,12 +54,13 @@ class Pseudonyms:
                     actor=self._actor(item.actor),
                     key=None,
                 )
-            case OrderCommand() | SetDuty():
-                driver_id = None if item.driver_id is None else self.driver_id(item.driver_id)
-                return replace(self._said(item), driver_id=driver_id)
+            case OrderCommand():
+                return replace(self._said(item), driver_id=self._driver_or_none(item.driver_id))
+            case SetDuty():
+                return replace(self._said(item), driver_id=self.driver_id(item.driver_id))
             case HandOver():
-                to = None if item.to_driver_id is None else self.driver_id(item.to_driver_id)
-                return replace(self._said(item), driver_id=self.driver_id(item.driver_id), to_driver_id=to)
+                to_driver_id = self._driver_or_none(item.to_driver_id)
+                return replace(self._said(item), driver_id=self.driver_id(item.driver_id), to_driver_id=to_driver_id)
             case Undo():
                 return self._said(item)
             case _:

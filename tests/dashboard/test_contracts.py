@@ -6,7 +6,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from dashboard.api.contracts import asyncapi, write_contracts
+from dashboard.api.__main__ import write_contracts
+from dashboard.api.contracts import asyncapi
 from streamer.edge.wire import schemas
 
 PING = {"type": "ping", "seq": 412, "fix_ms": 1794560405000, "lat": 36.12691, "lng": -115.17022, "accuracy_m": 8.0,
