@@ -19,8 +19,8 @@ from streamer.core.snapshot import dump_state
 from streamer.edge.accounts import Accounts, Role
 from streamer.edge.child import DashboardChild, check_free
 from streamer.edge.clock import PacedClock, WallClock
-from streamer.edge.feed import Sign
 from streamer.edge.fixtures import SUFFIX, FixtureReader
+from streamer.edge.frames import Sign
 from streamer.edge.journal import SCHEMA, JournalHeader, MemoryJournal, Snapshot
 from streamer.edge.link import link_secret
 from streamer.edge.replay import Progress, ReplaySource, floor_of

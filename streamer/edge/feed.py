@@ -8,16 +8,16 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
-from msgspec import Struct
 
 from streamer.core.events import DriverChanged, Hex, Input, OrderChanged, Output, PingTaken, RouteChanged
-from streamer.core.hexes import HexGrid, HexLayers, hex_name
+from streamer.core.hexes import HexGrid, HexLayers
 from streamer.core.kpis import Kpis, kpis
 from streamer.core.state import Driver
-from streamer.core.views import OrderView, order_view
+from streamer.core.views import order_view
+from streamer.edge.frames import DeltaFrame, Sign, SnapshotFrame, driver_columns, hex_columns
 from streamer.edge.runner import Runner
 
 FRAME_S = 0.5
@@ -25,73 +25,6 @@ KEPT_FRAMES = 120
 """60 s of frames, for readers that come back."""
 SHOWN_AFTER_END_MS = 3_600_000
 """Ended orders stay in snapshots for so long."""
-
-
-class Sign(Struct):
-    """What stands over the floor: live or replay, at which speed, and whether the recording has ended."""
-
-    mode: Literal["live", "replay"] = "live"
-    speed: float = 1.0
-    fixture: str | None = None
-    clock_offset_ms: int = 0
-    ended: bool = False
-
-
-class DriverColumns(Struct):
-    """Drivers as columns. `orders` counts what each carries; positions are null before the first ping."""
-
-    id: list[str] = []
-    name: list[str] = []
-    lat: list[float | None] = []
-    lng: list[float | None] = []
-    heading_deg: list[int | None] = []
-    state: list[str] = []
-    fix_ms: list[int | None] = []
-    accuracy_m: list[float | None] = []
-    verdict: list[str | None] = []
-    in_mall: list[str | None] = []
-    orders: list[int] = []
-
-
-class HexColumns(Struct):
-    """Cells as columns; `wait` in minutes."""
-
-    cell: list[str] = []
-    supply: list[int] = []
-    demand: list[int] = []
-    balance: list[int] = []
-    wait: list[float] = []
-
-
-class SnapshotFrame(Struct, frozen=True, tag_field="frame", tag="snapshot"):
-    """Everything shown of one mall; replaces what a reader holds."""
-
-    epoch: str
-    mall_id: str
-    seq: int
-    at_ms: int
-    floor: Sign
-    drivers: DriverColumns
-    gone: list[str]
-    orders: list[OrderView]
-    hexes: HexColumns
-    kpis: Kpis
-    floor_kpis: Kpis
-
-
-class DeltaFrame(Struct, frozen=True, tag_field="frame", tag="delta", omit_defaults=True):
-    """What changed of one mall since the frame before; fields without news are left out."""
-
-    mall_id: str
-    seq: int
-    at_ms: int
-    floor: Sign
-    kpis: Kpis
-    floor_kpis: Kpis
-    drivers: DriverColumns | None = None
-    gone: list[str] = []
-    orders: list[OrderView] = []
-    hexes: HexColumns | None = None
 
 
 class Reader(Protocol):
@@ -313,34 +246,3 @@ class _MallFeed:
         self.stale.update(self.live)
         self.greeting.clear()
         self.live.clear()
-
-
-def driver_columns(drivers: Iterable[Driver]) -> DriverColumns:
-    """Drivers as the columns of a frame."""
-    columns = DriverColumns()
-    for driver in drivers:
-        ping = driver.ping
-        columns.id.append(driver.id)
-        columns.name.append(driver.name)
-        columns.lat.append(ping.lat if ping else None)
-        columns.lng.append(ping.lng if ping else None)
-        columns.heading_deg.append(round(ping.heading_deg) if ping and ping.heading_deg is not None else None)
-        columns.state.append(driver.state)
-        columns.fix_ms.append(ping.fix_ms if ping else None)
-        columns.accuracy_m.append(round(ping.accuracy_m, 1) if ping and ping.accuracy_m is not None else None)
-        columns.verdict.append(driver.verdict)
-        columns.in_mall.append(driver.mall_id)
-        columns.orders.append(len(driver.order_ids))
-    return columns
-
-
-def hex_columns(layers: Mapping[Hex, HexLayers]) -> HexColumns:
-    """Cells as the columns of a frame."""
-    columns = HexColumns()
-    for cell, layer in layers.items():
-        columns.cell.append(hex_name(cell))
-        columns.supply.append(layer.supply)
-        columns.demand.append(layer.demand)
-        columns.balance.append(layer.balance)
-        columns.wait.append(layer.wait)
-    return columns

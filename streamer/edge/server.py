@@ -24,7 +24,8 @@ from streamer.edge import gateway, link
 from streamer.edge.accounts import Accounts
 from streamer.edge.clock import WallClock
 from streamer.edge.desk import Desk
-from streamer.edge.feed import Feed, Sign
+from streamer.edge.feed import Feed
+from streamer.edge.frames import Sign
 from streamer.edge.gateway import Gateway
 from streamer.edge.journal import SCHEMA, JournalHeader
 from streamer.edge.link import Link, link_secret
@@ -210,4 +211,3 @@ def port_fault(error: OSError, port: int) -> ConfigurationError:
     if error.errno == errno.EADDRINUSE:
         return ConfigurationError(f"port {port} is in use: stop what listens there, or choose another")
     return ConfigurationError(f"cannot listen on port {port}: {error.strerror or error}")
-

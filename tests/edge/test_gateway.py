@@ -222,6 +222,13 @@ async def test_a_repeat_is_acknowledged_and_has_no_effect(floor: LiveFloor) -> N
         assert sum(isinstance(entry.input, Ping) for entry in floor.journal.durable()) == 1
 
 
+async def test_acks_never_go_back(floor: LiveFloor) -> None:
+    async with floor.on_duty() as phone:
+        for seq in (9, 3, 9, 10):
+            await phone.ping(seq, fix_ms=T0 + seq)
+            assert (await phone.hear("ack"))["seq"] == max(seq, 9)
+
+
 async def test_a_ping_without_seq_is_named_by_its_instant(floor: LiveFloor) -> None:
     async with floor.on_duty() as phone:
         await phone.ping(None, fix_ms=T0 - 5)

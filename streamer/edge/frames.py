@@ -1,0 +1,113 @@
+"""What a frame of docs/feed.md holds, as types, and how drivers and cells become its columns.
+
+It must not know when a frame is built or who reads it.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from streamer.core.events import Hex
+from streamer.core.hexes import HexLayers, hex_name
+from streamer.core.kpis import Kpis
+from streamer.core.state import Driver
+from streamer.core.views import OrderView
+
+
+class Sign(Struct):
+    """What stands over the floor: live or replay, at which speed, and whether the recording has ended."""
+
+    mode: Literal["live", "replay"] = "live"
+    speed: float = 1.0
+    fixture: str | None = None
+    clock_offset_ms: int = 0
+    ended: bool = False
+
+
+class DriverColumns(Struct):
+    """Drivers as columns. `orders` counts what each carries; positions are null before the first ping."""
+
+    id: list[str] = []
+    name: list[str] = []
+    lat: list[float | None] = []
+    lng: list[float | None] = []
+    heading_deg: list[int | None] = []
+    state: list[str] = []
+    fix_ms: list[int | None] = []
+    accuracy_m: list[float | None] = []
+    verdict: list[str | None] = []
+    in_mall: list[str | None] = []
+    orders: list[int] = []
+
+
+class HexColumns(Struct):
+    """Cells as columns; `wait` in minutes."""
+
+    cell: list[str] = []
+    supply: list[int] = []
+    demand: list[int] = []
+    balance: list[int] = []
+    wait: list[float] = []
+
+
+class SnapshotFrame(Struct, frozen=True, tag_field="frame", tag="snapshot"):
+    """Everything shown of one mall; replaces what a reader holds."""
+
+    epoch: str
+    mall_id: str
+    seq: int
+    at_ms: int
+    floor: Sign
+    drivers: DriverColumns
+    gone: list[str]
+    orders: list[OrderView]
+    hexes: HexColumns
+    kpis: Kpis
+    floor_kpis: Kpis
+
+
+class DeltaFrame(Struct, frozen=True, tag_field="frame", tag="delta", omit_defaults=True):
+    """What changed of one mall since the frame before; fields without news are left out."""
+
+    mall_id: str
+    seq: int
+    at_ms: int
+    floor: Sign
+    kpis: Kpis
+    floor_kpis: Kpis
+    drivers: DriverColumns | None = None
+    gone: list[str] = []
+    orders: list[OrderView] = []
+    hexes: HexColumns | None = None
+
+
+def driver_columns(drivers: Iterable[Driver]) -> DriverColumns:
+    """Drivers as the columns of a frame."""
+    columns = DriverColumns()
+    for driver in drivers:
+        ping = driver.ping
+        columns.id.append(driver.id)
+        columns.name.append(driver.name)
+        columns.lat.append(ping.lat if ping else None)
+        columns.lng.append(ping.lng if ping else None)
+        columns.heading_deg.append(round(ping.heading_deg) if ping and ping.heading_deg is not None else None)
+        columns.state.append(driver.state)
+        columns.fix_ms.append(ping.fix_ms if ping else None)
+        columns.accuracy_m.append(round(ping.accuracy_m, 1) if ping and ping.accuracy_m is not None else None)
+        columns.verdict.append(driver.verdict)
+        columns.in_mall.append(driver.mall_id)
+        columns.orders.append(len(driver.order_ids))
+    return columns
+
+
+def hex_columns(layers: Mapping[Hex, HexLayers]) -> HexColumns:
+    """Cells as the columns of a frame."""
+    columns = HexColumns()
+    for cell, layer in layers.items():
+        columns.cell.append(hex_name(cell))
+        columns.supply.append(layer.supply)
+        columns.demand.append(layer.demand)
+        columns.balance.append(layer.balance)
+        columns.wait.append(layer.wait)
+    return columns
