@@ -5,7 +5,6 @@ It must not touch anything that moves with the feed.
 
 from collections.abc import Callable
 
-import plotly.graph_objects as go
 from dash import ClientsideFunction, Dash, Input, Output, Patch, State, no_update
 from dash.development.base_component import Component
 
@@ -13,6 +12,7 @@ from dashboard import ids
 from dashboard.auth import current_principal
 from dashboard.callbacks.ask import DriverList, ask, ask_places
 from dashboard.figures.floor_map import ROUTE_LINE, ROUTE_STOPS, floor_map, route_traces
+from dashboard.figures.places import Places
 from dashboard.panels.dialogs import hand_over_body
 from dashboard.panels.header import account, mall_choices
 from streamer.core.views import DriverView
@@ -31,9 +31,9 @@ def register(app: Dash) -> None:
         Input(ids.WAKE, "data"),
         prevent_initial_call=True,
     )
-    async def wake(_bumped: int) -> tuple[go.Figure, list[Component], Component]:
-        places, who = await ask_places(), current_principal()
-        return floor_map(places), mall_choices(places) if places else [], account(who.name, who.role)
+    async def wake(_bumped: int) -> tuple[Patch, list[Component], Component]:
+        places, who = await ask_places() or Places({}), current_principal()
+        return malls_patch(places), mall_choices(places), account(who.name, who.role)
 
     @app.callback(Output(ids.MAP, "figure", allow_duplicate=True), Input(ids.ROUTE, "data"), prevent_initial_call=True)
     async def route(wanted: dict[str, str]) -> Patch:
@@ -68,6 +68,13 @@ def _bind_browser(app: Dash) -> None:
         State(ids.HAND_OVER_TARGET, "value"),
         prevent_initial_call=True,
     )
+
+
+def malls_patch(places: Places) -> Patch:
+    """The change to the map's figure that draws the malls; the layout, and with it a person's view, is not touched."""
+    patch = Patch()
+    patch["data"] = floor_map(places).to_plotly_json()["data"]
+    return patch
 
 
 def route_patch(driver: DriverView | None) -> Patch:

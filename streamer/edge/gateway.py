@@ -268,7 +268,7 @@ class Gateway:
             return
         driver = self.runner.engine.state.drivers[changed.driver_id]
         for gateway in self._gateways:
-            if covers(gateway.owner, driver.mall_ids):
+            if covers(gateway.owner, driver):
                 gateway.send(route_of(self.runner.engine, changed.assignment, changed.stops, driver.id))
 
     def _tell_route(self, socket: Socket, driver_id: str) -> None:

@@ -4,6 +4,7 @@ It must not know sockets or rates.
 """
 
 from streamer.core.events import DriverRegistered, Ping, Report
+from streamer.core.state import Driver
 from streamer.edge.accounts import Accounts, TokenOwner
 from streamer.edge.runner import Runner
 from streamer.edge.wire import Code, WireError, is_id
@@ -40,16 +41,19 @@ class Scope:
             if not isinstance(item, Report) or item.report != "on_duty":
                 return error_about(item, "off_duty", f"driver {driver_id} has not reported on_duty")
             driver = DriverRegistered(driver_id, mall_ids=owner.mall_ids)
-        if not covers(owner, driver.mall_ids):
+        if not covers(owner, driver):
             return error_about(item, "not_yours", f"driver {driver_id} is not of this gateway's malls")
         if isinstance(driver, DriverRegistered):
             self.runner.submit(driver)
         return None
 
 
-def covers(owner: TokenOwner, mall_ids: tuple[str, ...]) -> bool:
-    """Whether a gateway's scope holds a driver of these malls; one of all malls (none named) is beyond some malls."""
-    return not owner.mall_ids or any(mall_id in owner.mall_ids for mall_id in mall_ids)
+def covers(owner: TokenOwner, driver: Driver | DriverRegistered) -> bool:
+    """Whether a gateway's scope holds a driver: by the malls it is bound to, or, bound to none, by where it was seen."""
+    mall_ids = driver.mall_ids
+    if not mall_ids and isinstance(driver, Driver) and driver.region is not None:
+        mall_ids = (driver.region,)
+    return not (owner.mall_ids and mall_ids) or any(mall_id in owner.mall_ids for mall_id in mall_ids)
 
 
 def error_about(item: Ping | Report, code: Code, message: str, fix_ms: int | None = None) -> WireError:

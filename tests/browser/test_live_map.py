@@ -128,7 +128,8 @@ async def test_hexes_colour_the_ground_where_orders_go(open_floor: OpenFloor) ->
       for (let x = 80; x < box.width - 80; x += 7) for (let y = 200; y < box.height - 80; y += 7) {
         if (marks.some(m => Math.hypot(m.x - x, m.y - y) < 34)) continue;
         const cell = map.queryRenderedFeatures([x, y], {layers: ['mallard-hexes']})[0]?.properties.cell;
-        if (cell) found[hexes.value(cell) > 1 ? 'some' : hexes.value(cell) ? 'one' : 'none'] = [x + box.left, y + box.top];
+        const value = hexes.value(cell);
+        if (cell) found[value > 1 ? 'some' : value ? 'one' : 'none'] = [x + box.left, y + box.top];
       }
       return found.some && found.none ? [found.some, found.none] : null;
     }"""

@@ -264,7 +264,7 @@ def test_a_decision_that_is_done_offers_its_undo_for_ten_seconds() -> None:
 
 def test_an_undo_is_not_itself_undone() -> None:
     shown = dialogs.done_note({"action": "undo", "command_id": "c-9", "key": "k"}, "c-10")
-    assert words(shown["message"]) == "Undone. "
+    assert words(shown["message"]) == "Undone."
     assert not buttons(shown["message"])
 
 

@@ -581,7 +581,7 @@ async def test_a_gateway_speaks_for_the_drivers_of_its_malls_only(
     floor: LiveFloor, scope: tuple[str, ...], mall_ids: tuple[str, ...]
 ) -> None:
     floor.accounts.register_driver("d-1", mall_ids=mall_ids)
-    allowed = not scope or bool(set(scope) & set(mall_ids))
+    allowed = not scope or not mall_ids or bool(set(scope) & set(mall_ids))
     async with floor.phone(floor.gateway_token(*scope)) as fleet:
         await fleet.say({"type": "report", "id": "r-1", "report": "on_duty", "fix_ms": T0, "driver_id": "d-1"})
         await fleet.ping(1, driver_id="d-1")
@@ -589,6 +589,17 @@ async def test_a_gateway_speaks_for_the_drivers_of_its_malls_only(
         assert {answer["driver_id"] for answer in answers} == {"d-1"}
         assert allowed or {answer["code"] for answer in answers} == {"not_yours"}
         assert ("d-1" in floor.runner.engine.state.drivers) is allowed
+
+
+async def test_a_driver_bound_to_no_mall_belongs_to_where_it_was_seen(floor: LiveFloor) -> None:
+    floor.accounts.register_driver("d-1")
+    async with floor.phone(floor.gateway_token("plaza")) as plaza:
+        await plaza.report("on_duty", driver_id="d-1")
+        await plaza.ping(1, driver_id="d-1")
+        assert (await plaza.hear("ack"))["driver_id"] == "d-1"
+        async with floor.phone(floor.gateway_token("north", name="rival")) as rival:
+            await rival.ping(2, driver_id="d-1")
+            assert (await rival.hear("nack"))["code"] == "not_yours"
 
 
 async def test_a_gateway_of_one_mall_cannot_move_a_driver_of_another_that_is_on_duty(floor: LiveFloor) -> None:
