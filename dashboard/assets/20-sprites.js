@@ -118,11 +118,13 @@ void main() {
   const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255);
 
   class SpriteLayer {
-    /** @param {string} id @param {number} tween_ms the longest a move is drawn out; 0 jumps */
-    constructor(id, tween_ms) {
+    /** @param {string} id @param {number} tween_ms the longest a move is drawn out; 0 jumps
+     *  @param {number} least_zoom below, nothing is drawn or picked */
+    constructor(id, tween_ms, least_zoom) {
       this.id = id;
       this.type = 'custom';
       this.tween_ms = tween_ms;
+      this.least_zoom = least_zoom;
       /** @type {Map<string, any>} */ this.marks = new Map();
       this.at_ms = () => 0;
       this.fade = 0;
@@ -182,7 +184,11 @@ void main() {
       return [mark.fromX + (mark.x - mark.fromX) * part, mark.fromY + (mark.y - mark.fromY) * part];
     }
 
+    get near() { return this.map.getZoom() >= this.least_zoom; }
+
     render(gl, args) {
+      this.drawn = 0;
+      if (!this.near) return;
       const now = performance.now();
       const [ox, oy] = mercator(...this.map.getCenter().toArray());
       const moving = this.#fill(now, ox, oy);
@@ -236,6 +242,7 @@ void main() {
 
     /** The nearest mark within `reach_px` of a place. @returns {string | null} */
     pick(lng, lat, reach_px) {
+      if (!this.near) return null;
       const [px, py] = mercator(lng, lat);
       const now = performance.now();
       let best = null;

@@ -13,6 +13,7 @@ window.mallard = window.mallard || {};
   const ORDER_KINDS = { on_time: 6, at_risk: 7, late: 8 };
   const DOUBTED = new Set(['jump', 'inaccurate']);
   const RING_FROM_MS = 12000;
+  const SETTLING_MS = 1500;
 
   /** Radius in px of the age ring: none while fresh, then wider with age up to 24. @param {number} age_ms */
   function ringRadius(age_ms) {
@@ -27,8 +28,8 @@ window.mallard = window.mallard || {};
       this.styleCalls = 0;
       this.places = { type: 'FeatureCollection', features: [] };
       /** @type {string[]} */ this.malls = [];
-      this.orders = new mallard.SpriteLayer('mallard-orders', 0);
-      this.drivers = new mallard.SpriteLayer('mallard-drivers', 1500);
+      this.orders = new mallard.SpriteLayer('mallard-orders', 0, FAR_ZOOM);
+      this.drivers = new mallard.SpriteLayer('mallard-drivers', 1500, FAR_ZOOM);
       this.drivers.at_ms = () => model.floorNow(performance.now());
       this.hexes = new mallard.HexLayer(model);
       mallard.theme.onChange(() => this.paint());
@@ -49,6 +50,7 @@ window.mallard = window.mallard || {};
       this.#attachNames();
       for (const layer of [this.orders, this.drivers]) if (!map.getLayer(layer.id)) map.addLayer(layer);
       this.#raise();
+      this.#firstFit();
     }
 
     #bind(map) {
@@ -61,10 +63,18 @@ window.mallard = window.mallard || {};
       map.on('mouseout', () => this.#tip(null));
       map.on('render', () => this.#placeLabels());
       map.on('zoomend', () => this.#farLabels());
+      map.on('movestart', (event) => { if (event.originalEvent) this.looked = null; }); // a person's hand goes first
       map.getCanvas().setAttribute('aria-label', 'Map of drivers and drop-offs; the queue lists the same orders');
-      this.graph.on('plotly_afterplot', () => this.attach());
+      this.graph.on('plotly_afterplot', () => { this.attach(); this.#keepView(); });
       this.paint();
-      if (this.malls.length || this.places.features.length) this.fit();
+    }
+
+    /** The first view: once the malls are drawn, because dcc.Graph forgets a view that comes before its first picture. */
+    #firstFit() {
+      if (this.fitted || !this.places.features.length) return;
+      if (!this.graph.data.find((trace) => trace.name === 'malls')?.lat.length) return;
+      this.fitted = true;
+      this.fit();
     }
 
     /** Plotly puts its traces on top at each update; drivers belong above them. */
@@ -100,7 +110,7 @@ window.mallard = window.mallard || {};
     /** @param {string[]} malls */
     setMalls(malls) {
       this.malls = malls;
-      this.fit();
+      if (this.fitted) this.fit();
       this.#farLabels();
     }
 
@@ -251,7 +261,7 @@ window.mallard = window.mallard || {};
       const label = document.createElement('button');
       label.className = 'map-label of-mall';
       label.dataset.goMall = mall.id;
-      const [lng, lat] = mall.geometry.coordinates[0][0];
+      const [lng, lat] = LiveMap.#middle(mall);
       label.place = () => ({ lng, lat });
       box.append(label);
       return label;
@@ -281,9 +291,14 @@ window.mallard = window.mallard || {};
       if (camera) this.#look(camera.center, camera.zoom);
     }
 
+    static #middle(mall) {
+      const ring = mall.geometry.coordinates[0];
+      return [0, 1].map((axis) => (Math.min(...ring.map((at) => at[axis])) + Math.max(...ring.map((at) => at[axis]))) / 2);
+    }
+
     /** Three quarters of the radius served: the rim is nearly empty. */
     static #reach(mall) {
-      const [lng, lat] = mall.geometry.coordinates[0][0];
+      const [lng, lat] = LiveMap.#middle(mall);
       const north = ((mall.properties.service_radius_m || 4000) * 0.75) / 111195;
       const east = north / Math.cos((lat * Math.PI) / 180);
       return [lng - east, lat - north, lng + east, lat + north];
@@ -300,7 +315,16 @@ window.mallard = window.mallard || {};
 
     /** Plotly must know the view, or its next update would undo it. */
     #look(center, zoom) {
+      this.looked = { center, zoom, at: performance.now() };
       window.Plotly.relayout(this.graph, { 'map.center': { lon: center.lng, lat: center.lat }, 'map.zoom': zoom });
+    }
+
+    /** An update of the figure that was already under way when the view changed may still bring the old one. */
+    #keepView() {
+      const { looked } = this;
+      if (!looked || performance.now() - looked.at > SETTLING_MS || Math.abs(this.map.getZoom() - looked.zoom) < 0.01) return;
+      this.looked = null;
+      this.#look(looked.center, looked.zoom);
     }
 
     /** Pixel place of a driver as drawn, inside the page; for tests. */

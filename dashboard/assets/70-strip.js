@@ -85,7 +85,11 @@ window.mallard = window.mallard || {};
       mode.dataset.mode = ended ? 'ended' : sign.mode;
       show(mode, sign.mode === 'live' ? 'LIVE' : ended ? 'REPLAY ENDED' : `REPLAY ×${+sign.speed.toFixed(1)}`);
       show(at('fixture'), sign.fixture || '');
-      const mall = this.malls[0] || this.model.kpis.keys().next().value;
+      const malls = this.malls.length ? this.malls : [...this.model.kpis.keys()];
+      const mall = malls[0];
+      const clocks = malls.map((id) => `${mallard.mallName(id)} ${mallard.clock(this.model.floorNow(now), id)} ${mallard.zone(id)}`);
+      const clock = at('clock');
+      if (clock) clock.title = clocks.join('\n');
       show(at('clock'), mallard.clock(this.model.floorNow(now), mall, true));
       show(at('zone'), mallard.zone(mall));
     }

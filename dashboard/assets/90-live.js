@@ -29,6 +29,8 @@
   mallard.zone = (mall_id) => (malls.has(mall_id)
     ? formatter(mall_id, { timeZoneName: 'short' }).formatToParts(mallard.model.at_ms).find((part) => part.type === 'timeZoneName')?.value || '' : '');
 
+  mallard.mallName = (id) => malls.get(id)?.name || id;
+
   mallard.storeName = (id) => stores.get(id) || id;
 
   const age = (ms) => (ms < 120000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60000)} min`);

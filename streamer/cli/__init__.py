@@ -3,6 +3,7 @@
 It must not know how anything is done.
 """
 
+import asyncio
 import sys
 
 import typer
@@ -41,7 +42,7 @@ def run_app(application: typer.Typer, name: str) -> None:
     except (MallardError, OSError) as error:
         print(f"{name}: {_one_line(error)}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
 

@@ -25,7 +25,7 @@ from streamer.edge.journal import SCHEMA, JournalHeader, MemoryJournal, Snapshot
 from streamer.edge.link import link_secret
 from streamer.edge.replay import Progress, ReplaySource, floor_of
 from streamer.edge.runner import Runner
-from streamer.edge.server import LOOPBACK, Streamer, run_until_stopped, shut_down
+from streamer.edge.server import LOOPBACK, Streamer, run_until_stopped, shut_down, stop_while_starting
 
 log = structlog.get_logger("demo")
 
@@ -65,6 +65,7 @@ async def run_demo(options: DemoOptions, show: Callable[[DemoCard], None], progr
     Raises:
         ConfigurationError: the fixture, a port or the directory cannot be used, or the dashboard ended.
     """
+    stop_while_starting()
     check_free(LOOPBACK, options.port)
     check_free(LOOPBACK, options.ingest_port)
     with FixtureReader(options.fixture) as fixture:

@@ -41,6 +41,7 @@ log = structlog.get_logger("server")
 DRAIN_S = 5.0
 """A stop takes no longer; whoever has not been told by then asks again."""
 LOOPBACK = "127.0.0.1"
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Streamer:
@@ -111,6 +112,7 @@ async def run_live(options: LiveOptions, beside: Callable[[Streamer], Awaitable[
         ConfigurationError: something given by the operator is wrong.
         StorageError: the journal cannot be used any more.
     """
+    stop_while_starting()
     journal = open_journal(options)
     accounts = Accounts(options.data)
     try:
@@ -131,6 +133,14 @@ async def run_live(options: LiveOptions, beside: Callable[[Streamer], Awaitable[
         await shut_down(streamer, runner, accounts)
 
 
+def stop_while_starting() -> None:
+    """Until `run_until_stopped` takes over, let a signal to stop cancel the program, so that it still tidies up."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in STOPS:
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
 async def run_until_stopped(runner: Runner, beside: Awaitable[object] | None) -> None:
     """Return on a signal to stop or when `beside` ends.
 
@@ -139,7 +149,7 @@ async def run_until_stopped(runner: Runner, beside: Awaitable[object] | None) ->
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPS:
         loop.add_signal_handler(number, stopped.set)
     waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait()) for event in (stopped, runner.broken)]
     if beside is not None:

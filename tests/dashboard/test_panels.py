@@ -317,7 +317,7 @@ def test_the_browser_script_names_only_ids_that_exist() -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:
-    for path in ASSETS.iterdir():
+    for path in [*ASSETS.glob("*.js"), *ASSETS.glob("*.css"), *ASSETS.glob("*.svg")]:
         text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|//cdn|@import", text), path.name
 

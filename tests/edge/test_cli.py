@@ -337,6 +337,23 @@ def test_a_demo_plays_shows_its_log_ins_and_cleans_up(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("after_s", [0.7, 1.2, 2.0, 3.0])
+def test_a_demo_stopped_while_it_starts_leaves_nothing_behind(tmp_path: Path, after_s: float) -> None:
+    port = free_port()
+    words = ["demo", "saturday-rush", "--port", str(port), "--ingest-port", str(free_port())]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "streamer.cli", *words], env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(after_s)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=20)
+    assert "Traceback" not in said
+    assert [found.name for found in tmp_path.iterdir() if found.name.startswith("mallard-demo-")] == []
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
 def test_a_demo_ends_with_a_clear_line_when_its_dashboard_dies(tmp_path: Path) -> None:
     demo = Demo(tmp_path, "--data", tmp_path / "kept")
     try:
