@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 import uvloop
 
-from streamer.cli import run_app
+from streamer.cli.commands import run_app
 from streamer.cli.run import EVERYWHERE, require_secured
 from streamer.cli.shown import DEFAULT_DATA, configure_logging
 from streamer.edge.server import LOOPBACK, LiveOptions, run_live

@@ -13,7 +13,6 @@ window.mallard = window.mallard || {};
   const ORDER_KINDS = { on_time: 6, at_risk: 7, late: 8 };
   const DOUBTED = new Set(['jump', 'inaccurate']);
   const RING_FROM_MS = 12000;
-  const SETTLING_MS = 1500;
 
   /** Radius in px of the age ring: none while fresh, then wider with age up to 24. @param {number} age_ms */
   function ringRadius(age_ms) {
@@ -26,6 +25,7 @@ window.mallard = window.mallard || {};
       this.model = model;
       this.act = act;
       this.styleCalls = 0;
+      this.fitted = false; // whether somebody, or the first look at the malls, has set the view
       this.places = { type: 'FeatureCollection', features: [] };
       /** @type {string[]} */ this.malls = [];
       this.orders = new mallard.SpriteLayer('mallard-orders', 0, FAR_ZOOM);
@@ -63,15 +63,17 @@ window.mallard = window.mallard || {};
       map.on('mouseout', () => this.#tip(null));
       map.on('render', () => this.#placeLabels());
       map.on('zoomend', () => this.#farLabels());
-      map.on('movestart', (event) => { if (event.originalEvent) this.looked = null; }); // a person's hand goes first
+      for (const hand of ['wheel', 'pointerdown']) { // a person's hand goes before the first look at the malls
+        map.getCanvasContainer().addEventListener(hand, () => { this.fitted = true; }, { once: true, passive: true });
+      }
       map.getCanvas().setAttribute('aria-label', 'Map of drivers and drop-offs; the queue lists the same orders');
-      this.graph.on('plotly_afterplot', () => { this.attach(); this.#keepView(); });
+      this.graph.on('plotly_afterplot', () => this.attach());
       this.paint();
     }
 
-    /** The first view: once the malls are drawn, because dcc.Graph forgets a view that comes before its first picture. */
+    /** The first view: once the malls are drawn and dcc.Graph listens, for it forgets a view it was not told of. */
     #firstFit() {
-      if (this.fitted || !this.places.features.length) return;
+      if (this.fitted || !this.places.features.length || this.graph.classList.contains('dash-graph--pending')) return;
       if (!this.graph.data.find((trace) => trace.name === 'malls')?.lat.length) return;
       this.fitted = true;
       this.fit();
@@ -315,16 +317,7 @@ window.mallard = window.mallard || {};
 
     /** Plotly must know the view, or its next update would undo it. */
     #look(center, zoom) {
-      this.looked = { center, zoom, at: performance.now() };
       window.Plotly.relayout(this.graph, { 'map.center': { lon: center.lng, lat: center.lat }, 'map.zoom': zoom });
-    }
-
-    /** An update of the figure that was already under way when the view changed may still bring the old one. */
-    #keepView() {
-      const { looked } = this;
-      if (!looked || performance.now() - looked.at > SETTLING_MS || Math.abs(this.map.getZoom() - looked.zoom) < 0.01) return;
-      this.looked = null;
-      this.#look(looked.center, looked.zoom);
     }
 
     /** Pixel place of a driver as drawn, inside the page; for tests. */

@@ -9,9 +9,9 @@ import msgspec
 import typer
 
 from streamer.cli.shown import DEFAULT_DATA, DataOption, JsonOption
-from streamer.edge import audit
 from streamer.edge.doctor import examine
-from streamer.edge.journal_file import JournalReader
+from streamer.edge.journal import audit
+from streamer.edge.journal.database import JournalReader
 
 audit_app = typer.Typer(help="The audit chain of commands, orders and log-ins.", no_args_is_help=True)
 

@@ -15,15 +15,15 @@ from rich.table import Table
 
 from streamer.cli.shown import DEFAULT_DATA, DataOption, JsonOption, MallsOption, counting, measuring
 from streamer.core.errors import ConfigurationError
-from streamer.edge.fixtures import SUFFIX, Companion, find_fixture, read_companion
-from streamer.edge.journal_file import JournalReader
-from streamer.edge.record import Cut
-from streamer.edge.record import record as cut_out
-from streamer.edge.replay import Outcome, instant_of
-from streamer.edge.replay import replay as play_through
-from streamer.edge.simulate import simulate_to_file
-from streamer.edge.simulate_live import simulate_connect
-from streamer.edge.worlds import named_script, plain_script
+from streamer.edge.journal.database import JournalReader
+from streamer.edge.recordings.fixtures import SUFFIX, Companion, find_fixture, read_companion
+from streamer.edge.recordings.record import Cut
+from streamer.edge.recordings.record import record as cut_out
+from streamer.edge.recordings.replay import Outcome, instant_of
+from streamer.edge.recordings.replay import replay as play_through
+from streamer.edge.simulation.live import simulate_connect
+from streamer.edge.simulation.to_file import simulate_to_file
+from streamer.edge.simulation.worlds import named_script, plain_script
 from streamer.sim.stories import Script
 
 DEFAULT_MALL = "fashion-show"

@@ -20,8 +20,8 @@ from streamer.core.errors import ConfigurationError
 from streamer.core.settings import Settings
 from streamer.edge.child import DashboardChild, check_free
 from streamer.edge.demo import DemoCard, DemoOptions, run_demo
-from streamer.edge.fixtures import find_fixture
 from streamer.edge.link import link_secret
+from streamer.edge.recordings.fixtures import find_fixture
 from streamer.edge.server import LOOPBACK, LiveOptions, Streamer, run_live
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only with --public

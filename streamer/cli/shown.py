@@ -6,7 +6,7 @@ It must not know what the commands do.
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +47,17 @@ def measuring(what: str, total: float = 1.0) -> Iterator[Callable[[float], None]
         yield lambda done: progress.update(task, completed=done)
 
 
+class Stderr:
+    """Writes log lines to whatever stderr is now. A terminal that went away must not end the sockets that log to it."""
+
+    def msg(self, line: str) -> None:
+        """Prints one line, if anybody can still read it."""
+        with suppress(OSError, ValueError):
+            print(line, file=sys.stderr, flush=True)
+
+    log = debug = info = warning = warn = error = critical = exception = fatal = msg
+
+
 def configure_logging(level: int) -> None:
     """Log from `level` on, to stderr: words for a terminal, one JSON object a line for anything else."""
     readable = sys.stderr.isatty()
@@ -58,6 +69,6 @@ def configure_logging(level: int) -> None:
             structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: Stderr(),
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

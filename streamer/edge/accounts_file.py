@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 
 from streamer.core.errors import StorageError
-from streamer.edge.journal_file import apply_pragmas
+from streamer.edge.journal.database import apply_pragmas
 
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]

@@ -19,11 +19,11 @@ from streamer.core.snapshot import dump_state
 from streamer.edge.accounts import Accounts, Role
 from streamer.edge.child import DashboardChild, check_free
 from streamer.edge.clock import PacedClock, WallClock
-from streamer.edge.fixtures import SUFFIX, FixtureReader
 from streamer.edge.frames import Sign
-from streamer.edge.journal import SCHEMA, JournalHeader, MemoryJournal, Snapshot
+from streamer.edge.journal.contract import SCHEMA, JournalHeader, MemoryJournal, Snapshot
 from streamer.edge.link import link_secret
-from streamer.edge.replay import Progress, ReplaySource, floor_of
+from streamer.edge.recordings.fixtures import SUFFIX, FixtureReader
+from streamer.edge.recordings.replay import Progress, ReplaySource, floor_of
 from streamer.edge.runner import Runner
 from streamer.edge.server import LOOPBACK, Streamer, run_until_stopped, shut_down, stop_while_starting
 

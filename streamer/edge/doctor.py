@@ -16,8 +16,8 @@ import apsw
 from msgspec import Struct
 
 from streamer.core.errors import ConfigurationError
-from streamer.edge.fixtures import FixtureError, FixtureReader, find_fixture, fixture_names, read_companion
-from streamer.edge.journal_file import apply_pragmas, require_sqlite
+from streamer.edge.journal.database import apply_pragmas, require_sqlite
+from streamer.edge.recordings.fixtures import FixtureError, FixtureReader, find_fixture, fixture_names, read_companion
 
 DISTRIBUTION = "mallard-dispatch"
 MIN_PYTHON = (3, 11)

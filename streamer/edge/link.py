@@ -17,8 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from streamer.core.errors import ConfigurationError, StorageError
-from streamer.edge.calls import Call, CallRefusedError, Subscribe
-from streamer.edge.desk import Desk, field_fault
+from streamer.edge.desk.calls import Call, CallRefusedError, Subscribe
+from streamer.edge.desk.desk import Desk, field_fault
 from streamer.edge.feed import Feed
 from streamer.edge.sockets import bearer_of, unauthorized
 from streamer.edge.wire import Close

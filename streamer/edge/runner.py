@@ -15,8 +15,8 @@ from streamer.core.errors import StorageError
 from streamer.core.events import Input, Output, Ping, PingTaken, Refused, Tick
 from streamer.core.snapshot import dump_state
 from streamer.edge.clock import Clock
-from streamer.edge.journal import Entry, Journal, Note, Quarantined, Snapshot, StorageFullError
-from streamer.edge.recovery import recover
+from streamer.edge.journal.contract import Entry, Journal, Note, Quarantined, Snapshot, StorageFullError
+from streamer.edge.journal.recovery import recover
 
 log = structlog.get_logger("runner")
 

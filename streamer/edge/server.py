@@ -20,21 +20,22 @@ from websockets.http11 import Request, Response
 from streamer.core.errors import ConfigurationError, StorageError
 from streamer.core.malls import Floor, parse_malls
 from streamer.core.settings import Settings
-from streamer.edge import gateway, link
+from streamer.edge import link
 from streamer.edge.accounts import Accounts
 from streamer.edge.clock import WallClock
-from streamer.edge.desk import Desk
+from streamer.edge.desk.desk import Desk
 from streamer.edge.feed import Feed
 from streamer.edge.frames import Sign
-from streamer.edge.gateway import Gateway
-from streamer.edge.journal import SCHEMA, JournalHeader
+from streamer.edge.gateway import gateway
+from streamer.edge.gateway.gateway import Gateway
+from streamer.edge.journal.contract import SCHEMA, JournalHeader
+from streamer.edge.journal.recovery import recover
+from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.link import Link, link_secret
-from streamer.edge.recovery import recover
 from streamer.edge.runner import Runner
+from streamer.edge.simulation.worlds import demo_floor
 from streamer.edge.sockets import serve_sockets
-from streamer.edge.sqlite_journal import SqliteJournal
 from streamer.edge.wire import Close
-from streamer.edge.worlds import demo_floor
 
 log = structlog.get_logger("server")
 

@@ -31,6 +31,9 @@ CHROMIUM = (
     "--disable-gpu-sandbox",
     "--disable-background-networking",
 )
+READY = (
+    "() => window.mallard?.model && mallard.map.fitted && mallard.drawnDrivers() > 0 && document.getElementById('who')"
+)
 FRAMES = "(window.mallard?.frames ?? 0)"
 
 
@@ -188,9 +191,7 @@ async def log_in(floor: Floor, role: str) -> None:
     await page.fill("#name", name)
     await page.fill("#password", password)
     await page.click("button")
-    await floor.until(
-        "() => window.mallard?.model && mallard.drawnDrivers() > 0 && document.querySelector('#who')", seconds=40
-    )
+    await floor.until(READY, seconds=40)
 
 
 def note_fault(floor: Floor, message: ConsoleMessage) -> None:

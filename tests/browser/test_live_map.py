@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dashboard import theme
-from tests.browser.conftest import Floor, OpenFloor
+from tests.browser.conftest import READY, Floor, OpenFloor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -108,7 +108,7 @@ async def test_the_theme_repaints_the_map_and_loses_nothing(open_floor: OpenFloo
     assert await floor.ask(VIEW) == pytest.approx(view, abs=1e-6)
     assert await floor.ask("mallard.setStyleCalls()") == 0
     await floor.page.reload()
-    await floor.until("() => window.mallard?.model && mallard.drawnDrivers() > 0")
+    await floor.until(READY)
     assert await floor.ask("mallard.theme.isDark()") is True
 
 

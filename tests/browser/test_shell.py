@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import WebSocketRoute
 
-from tests.browser.conftest import OpenFloor
+from tests.browser.conftest import READY, OpenFloor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -75,7 +75,7 @@ async def test_a_lost_link_is_said_across_the_page_and_the_map_looks_old_until_i
     await floor.page.route_web_socket(re.compile(r"/feed"), between)
     closed = False
     await floor.page.reload()
-    await floor.until("() => window.mallard?.model && mallard.drawnDrivers() > 0")
+    await floor.until(READY)
     frames = await floor.ask("mallard.frames")
     closed = True
     await held[-1].close(code=1001)

@@ -25,9 +25,9 @@ from streamer.core.events import DriverRegistered
 from streamer.core.settings import Settings as EngineSettings
 from streamer.edge.accounts import Accounts
 from streamer.edge.clock import ManualClock
-from streamer.edge.desk import Desk
+from streamer.edge.desk.desk import Desk
 from streamer.edge.feed import Feed as FrameFeed
-from streamer.edge.journal import JournalHeader, MemoryJournal
+from streamer.edge.journal.contract import JournalHeader, MemoryJournal
 from streamer.edge.link import Link as LinkEnd
 from streamer.edge.runner import Runner
 from streamer.edge.sockets import serve_sockets

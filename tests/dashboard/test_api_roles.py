@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from dashboard.api.routes import build_api
-from streamer.edge.desk import Desk
+from streamer.edge.desk.desk import Desk
 from tests.builders import MINUTE, T0
 
 Rest = Callable[[str], httpx.AsyncClient]

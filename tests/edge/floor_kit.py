@@ -10,10 +10,10 @@ from streamer.core.engine import Engine
 from streamer.core.events import DriverRegistered, Input, OrderCommand, Tick
 from streamer.core.malls import parse_malls
 from streamer.edge.clock import ManualClock
-from streamer.edge.journal import SCHEMA, Entry, JournalHeader, MemoryJournal
-from streamer.edge.journal_file import JournalReader
+from streamer.edge.journal.contract import SCHEMA, Entry, JournalHeader, MemoryJournal
+from streamer.edge.journal.database import JournalReader
+from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.runner import Runner
-from streamer.edge.sqlite_journal import SqliteJournal
 from tests.builders import MINUTE, T0, a_floor, a_ping, a_report, an_order
 
 

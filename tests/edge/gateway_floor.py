@@ -19,8 +19,9 @@ from streamer.core.settings import Settings
 from streamer.core.state import Order
 from streamer.edge.accounts import Accounts
 from streamer.edge.clock import ManualClock
-from streamer.edge.gateway import Gateway
-from streamer.edge.journal import (
+from streamer.edge.gateway.gateway import Gateway
+from streamer.edge.gateway.limits import GatewaySettings
+from streamer.edge.journal.contract import (
     SCHEMA,
     Entry,
     JournalHeader,
@@ -30,7 +31,6 @@ from streamer.edge.journal import (
     Record,
     StorageFullError,
 )
-from streamer.edge.limits import GatewaySettings
 from streamer.edge.runner import Runner
 from streamer.edge.sockets import serve_sockets
 from tests.builders import MALL, T0, a_collection, a_mall_feature, a_place_feature, an_order

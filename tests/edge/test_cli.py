@@ -20,8 +20,8 @@ import pytest
 from streamer import cli
 from streamer.core.engine import Engine
 from streamer.edge.accounts import Accounts
-from streamer.edge.fixtures import read_companion
-from streamer.edge.journal import Note
+from streamer.edge.journal.contract import Note
+from streamer.edge.recordings.fixtures import read_companion
 from tests.builders import T0, a_collection, a_floor
 from tests.edge.floor_kit import a_day, live_through, write_journal
 from tests.edge.test_journal import a_history

@@ -19,11 +19,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from streamer.core.events import OrderPlaced, Ping
-from streamer.edge import audit
 from streamer.edge.accounts import Accounts
-from streamer.edge.journal_file import JournalReader
-from streamer.edge.recovery import recover
-from streamer.edge.sqlite_journal import SqliteJournal
+from streamer.edge.journal import audit
+from streamer.edge.journal.database import JournalReader
+from streamer.edge.journal.recovery import recover
+from streamer.edge.journal.sqlite import SqliteJournal
 from tests.edge.floor_kit import a_header
 
 DRIVERS = [f"d-{number}" for number in range(20)]

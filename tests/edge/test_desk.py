@@ -10,12 +10,12 @@ import pytest
 
 from streamer.core.events import DriverRegistered
 from streamer.edge.accounts import Accounts
-from streamer.edge.calls import Call, Caller, CallRefusedError
 from streamer.edge.clock import ManualClock
-from streamer.edge.desk import Desk
-from streamer.edge.journal import MemoryJournal, Note
+from streamer.edge.desk.calls import Call, Caller, CallRefusedError
+from streamer.edge.desk.desk import Desk
+from streamer.edge.journal.contract import MemoryJournal, Note
+from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.runner import Runner
-from streamer.edge.sqlite_journal import SqliteJournal
 from tests.builders import MINUTE, T0, a_ping, a_report
 from tests.edge.floor_kit import a_day, a_header, a_runner, encode
 

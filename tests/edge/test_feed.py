@@ -17,7 +17,7 @@ from streamer.edge import feed as feeding
 from streamer.edge.clock import ManualClock
 from streamer.edge.feed import Feed
 from streamer.edge.frames import Sign, driver_columns
-from streamer.edge.journal import MemoryJournal
+from streamer.edge.journal.contract import MemoryJournal
 from streamer.edge.runner import Runner
 from tests.builders import MALL, T0, a_collection, a_mall_feature, a_ping, a_place_feature, a_report
 from tests.edge.floor_kit import a_day, a_header

@@ -14,8 +14,8 @@ from streamer.core.kpis import Kpis, kpis
 from streamer.core.malls import parse_malls
 from streamer.core.settings import Settings
 from streamer.core.snapshot import dump_state, state_hash
-from streamer.edge import fixtures
-from streamer.edge.fixtures import (
+from streamer.edge.recordings import fixtures
+from streamer.edge.recordings.fixtures import (
     Companion,
     Counts,
     FixtureError,

@@ -14,10 +14,10 @@ from websockets.exceptions import InvalidStatus
 
 from streamer.core.events import Ping
 from streamer.edge.clock import ManualClock
-from streamer.edge.journal import StorageFullError
-from streamer.edge.limits import GatewaySettings
-from streamer.edge.recovery import recover
-from streamer.edge.sqlite_journal import SqliteJournal
+from streamer.edge.gateway.limits import GatewaySettings
+from streamer.edge.journal.contract import StorageFullError
+from streamer.edge.journal.recovery import recover
+from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.wire import Close
 from tests.builders import MALL, MINUTE, T0
 from tests.edge.gateway_floor import LiveFloor, a_floor_with, a_header, a_live_floor, ping_json

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamer.core.events import Ping
-from streamer.edge.limits import GatewaySettings, TokenBucket
+from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
 from streamer.edge.wire import MAX_FRAME_BYTES, Close
 from tests.builders import T0
 from tests.edge.gateway_floor import LiveFloor, Phone, a_live_floor, ping_json

@@ -14,9 +14,9 @@ from streamer.core.engine import Engine
 from streamer.core.errors import ConfigurationError, StorageError
 from streamer.core.events import OrderCommand, OrderPlaced, Tick
 from streamer.core.snapshot import dump_state
-from streamer.edge import audit, journal_rows, sqlite_journal
-from streamer.edge.audit import AuditError
-from streamer.edge.journal import (
+from streamer.edge.journal import audit, layout, sqlite
+from streamer.edge.journal.audit import AuditError
+from streamer.edge.journal.contract import (
     Entry,
     JournalDamagedError,
     MemoryJournal,
@@ -25,9 +25,9 @@ from streamer.edge.journal import (
     Snapshot,
     StorageFullError,
 )
-from streamer.edge.journal_file import JournalReader, apply_pragmas
-from streamer.edge.recovery import recover
-from streamer.edge.sqlite_journal import SqliteJournal
+from streamer.edge.journal.database import JournalReader, apply_pragmas
+from streamer.edge.journal.recovery import recover
+from streamer.edge.journal.sqlite import SqliteJournal
 from tests.builders import T0, a_floor, a_ping
 from tests.edge.floor_kit import a_day, a_header, live_through, replayed_hash, write_journal
 
@@ -67,8 +67,8 @@ def test_consecutive_pings_are_one_row(tmp_path: Path) -> None:
     entries = [Entry(n, T0 + n, a_ping(seq=n), "ok") for n in range(1, 1001)]
     write_journal(tmp_path, entries)
     reader = JournalReader(tmp_path)
-    (table,) = journal_rows.ping_tables(reader.connection)
-    rows = list(journal_rows.ping_stream(reader.connection, table, 0))
+    (table,) = layout.ping_tables(reader.connection)
+    rows = list(layout.ping_stream(reader.connection, table, 0))
     assert len(rows) <= 3
     assert (rows[0].first_seq, rows[-1].last_seq) == (1, 1000)
     assert list(reader.entries()) == entries
@@ -80,9 +80,9 @@ def test_pings_lie_in_the_table_of_their_utc_day(tmp_path: Path) -> None:
     entries = [Entry(n, midnight_ms - 3 + n, a_ping(seq=n), "ok") for n in range(1, 6)]
     write_journal(tmp_path, entries)
     reader = JournalReader(tmp_path)
-    before, after = journal_rows.ping_tables(reader.connection)
-    assert [row.last_seq for row in journal_rows.ping_stream(reader.connection, before, 0)] == [2]
-    assert [row.first_seq for row in journal_rows.ping_stream(reader.connection, after, 0)] == [3]
+    before, after = layout.ping_tables(reader.connection)
+    assert [row.last_seq for row in layout.ping_stream(reader.connection, before, 0)] == [2]
+    assert [row.first_seq for row in layout.ping_stream(reader.connection, after, 0)] == [3]
     assert list(reader.entries()) == entries
     reader.close()
 
@@ -129,13 +129,13 @@ def test_an_idle_journal_commits_at_once(tmp_path: Path) -> None:
     journal.start(lambda _ticket: done.set(), lambda _error: None)
     took = []
     for n in range(1, 6):
-        time.sleep(2 * sqlite_journal.GROUP_S)
+        time.sleep(2 * sqlite.GROUP_S)
         done.clear()
         began = time.perf_counter()
         journal.append(Entry(n, T0, Tick()))
         assert done.wait(5)
         took.append(time.perf_counter() - began)
-    assert min(took) < sqlite_journal.GROUP_S
+    assert min(took) < sqlite.GROUP_S
     journal.close()
 
 
@@ -282,7 +282,7 @@ def test_damage_in_the_middle_is_refused_with_its_seq(tmp_path: Path, sql: str) 
 def test_a_damaged_row_of_pings_is_not_served(tmp_path: Path) -> None:
     _, entries = a_history()
     write_journal(tmp_path, entries)
-    change(tmp_path, f"UPDATE {journal_rows.day_table(T0)} SET crc = crc + 1 WHERE first_seq < 20")
+    change(tmp_path, f"UPDATE {layout.day_table(T0)} SET crc = crc + 1 WHERE first_seq < 20")
     with pytest.raises(JournalDamagedError, match="the checksum does not fit"):
         read_back(tmp_path)
 

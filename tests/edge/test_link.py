@@ -14,9 +14,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from streamer.core.errors import ConfigurationError
 from streamer.edge import link as linking
 from streamer.edge.accounts import Accounts
+from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.link import link_secret
 from streamer.edge.server import Streamer
-from streamer.edge.sqlite_journal import SqliteJournal
 from tests.edge.floor_kit import a_day, a_header, a_runner
 
 SECRET = "a-secret-of-the-link"

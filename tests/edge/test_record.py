@@ -13,11 +13,11 @@ from streamer.core.events import DriverRegistered, HandOver, Input, OrderCommand
 from streamer.core.kpis import kpis
 from streamer.core.malls import parse_malls
 from streamer.core.snapshot import dump_state
-from streamer.edge.fixtures import FixtureReader, find_fixture, read_companion
-from streamer.edge.journal import SCHEMA, JournalHeader, MemoryJournal, Snapshot
-from streamer.edge.pseudonyms import blur
-from streamer.edge.record import Cut, record
-from streamer.edge.replay import floor_of, replay
+from streamer.edge.journal.contract import SCHEMA, JournalHeader, MemoryJournal, Snapshot
+from streamer.edge.recordings.fixtures import FixtureReader, find_fixture, read_companion
+from streamer.edge.recordings.pseudonyms import blur
+from streamer.edge.recordings.record import Cut, record
+from streamer.edge.recordings.replay import floor_of, replay
 from tests.builders import T0, a_report, an_order
 from tests.edge.floor_kit import a_day, a_header, live_through
 from tests.edge.test_feed import two_malls

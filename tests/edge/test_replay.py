@@ -27,11 +27,11 @@ from streamer.core.events import (
 )
 from streamer.core.snapshot import dump_state, load_state, state_hash
 from streamer.core.state import State
-from streamer.edge.adapt import DURATIONS, INSTANTS, shift, shift_state
 from streamer.edge.clock import PacedClock
-from streamer.edge.fixtures import SCHEMA, FixtureReader, FixtureWriter, Header, find_fixture, read_companion
-from streamer.edge.journal import MemoryJournal
-from streamer.edge.replay import ReplaySource, floor_of, instant_of, replay
+from streamer.edge.journal.contract import MemoryJournal
+from streamer.edge.recordings.adapt import DURATIONS, INSTANTS, shift, shift_state
+from streamer.edge.recordings.fixtures import SCHEMA, FixtureReader, FixtureWriter, Header, find_fixture, read_companion
+from streamer.edge.recordings.replay import ReplaySource, floor_of, instant_of, replay
 from streamer.edge.runner import Runner
 from tests.builders import MINUTE, T0, a_floor, a_ping, a_report, an_order
 from tests.edge.floor_kit import a_day, a_header, live_through

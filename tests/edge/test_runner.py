@@ -14,11 +14,11 @@ from streamer.core.events import CommandDone, DriverRegistered, Input, OrderComm
 from streamer.core.settings import Settings
 from streamer.edge import runner as running
 from streamer.edge.clock import ManualClock
-from streamer.edge.journal import MemoryJournal, StorageFullError
-from streamer.edge.journal_file import JournalReader
-from streamer.edge.recovery import recover
+from streamer.edge.journal.contract import MemoryJournal, StorageFullError
+from streamer.edge.journal.database import JournalReader
+from streamer.edge.journal.recovery import recover
+from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.runner import Runner
-from streamer.edge.sqlite_journal import SqliteJournal
 from tests.builders import T0, a_floor, a_ping, a_report, an_order
 from tests.edge.floor_kit import a_day, a_header, a_runner, replayed_hash
 

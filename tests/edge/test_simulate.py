@@ -13,9 +13,9 @@ from streamer.core.errors import ConfigurationError
 from streamer.core.events import Ping, PingTaken, Refused
 from streamer.core.malls import parse_malls
 from streamer.core.snapshot import state_hash
-from streamer.edge.fixtures import Companion, FixtureReader, read_companion
-from streamer.edge.simulate import simulate_to_file
-from streamer.edge.worlds import named_script, plain_script
+from streamer.edge.recordings.fixtures import Companion, FixtureReader, read_companion
+from streamer.edge.simulation.to_file import simulate_to_file
+from streamer.edge.simulation.worlds import named_script, plain_script
 from streamer.sim.incidents import DriverTrouble, Incidents
 from streamer.sim.stories import MINUTE_MS, Script
 
@@ -38,8 +38,8 @@ def test_the_same_script_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_the_bytes_do_not_depend_on_how_strings_are_hashed(tmp_path: Path) -> None:
     program = (
-        "import pathlib, sys; from streamer.edge.simulate import simulate_to_file\n"
-        "from streamer.edge.worlds import plain_script\n"
+        "import pathlib, sys; from streamer.edge.simulation.to_file import simulate_to_file\n"
+        "from streamer.edge.simulation.worlds import plain_script\n"
         "simulate_to_file(plain_script(['baybrook'], 8, 30, 0.3, 5, 1794693600000), pathlib.Path(sys.argv[1]))"
     )
     made = []

@@ -17,18 +17,18 @@ from streamer.core.errors import ConfigurationError
 from streamer.core.events import Ping, Report
 from streamer.core.settings import Settings
 from streamer.edge.accounts import Accounts
-from streamer.edge.backoff import FIRST_WAIT_S, MOST_WAIT_S, Backoff
-from streamer.edge.calls import Call, Caller, CallRefusedError
 from streamer.edge.clock import WallClock
-from streamer.edge.desk import Desk
-from streamer.edge.gateway import Gateway
-from streamer.edge.journal import SCHEMA, JournalHeader, MemoryJournal
+from streamer.edge.desk.calls import Call, Caller, CallRefusedError
+from streamer.edge.desk.desk import Desk
+from streamer.edge.gateway.gateway import Gateway
+from streamer.edge.journal.contract import SCHEMA, JournalHeader, MemoryJournal
 from streamer.edge.runner import Runner
-from streamer.edge.simulate_live import LiveTally, simulate_connect
+from streamer.edge.simulation.backoff import FIRST_WAIT_S, MOST_WAIT_S, Backoff
+from streamer.edge.simulation.live import LiveTally, simulate_connect
+from streamer.edge.simulation.uplink import Uplink
+from streamer.edge.simulation.worlds import demo_floor, plain_script
 from streamer.edge.sockets import serve_sockets
-from streamer.edge.uplink import Uplink
 from streamer.edge.wire import Ack, Nack, Route, encode
-from streamer.edge.worlds import demo_floor, plain_script
 from streamer.sim.stories import Script
 
 SECONDS = 1 / 3_600

@@ -28,14 +28,14 @@ from streamer.core.events import (
 )
 from streamer.edge.accounts import Accounts
 from streamer.edge.clock import ManualClock
-from streamer.edge.fixtures import FixtureReader, Line, find_fixture, fixture_names, read_companion
-from streamer.edge.journal import SCHEMA, JournalHeader
-from streamer.edge.journal_file import JournalReader
-from streamer.edge.recovery import recover
-from streamer.edge.replay import floor_of
+from streamer.edge.journal.contract import SCHEMA, JournalHeader
+from streamer.edge.journal.database import JournalReader
+from streamer.edge.journal.recovery import recover
+from streamer.edge.journal.sqlite import SqliteJournal
+from streamer.edge.recordings.fixtures import FixtureReader, Line, find_fixture, fixture_names, read_companion
+from streamer.edge.recordings.replay import floor_of
 from streamer.edge.runner import Runner, Then
 from streamer.edge.server import Streamer
-from streamer.edge.sqlite_journal import SqliteJournal
 
 SECRET = "the-link-of-a-golden-replay"
 

@@ -36,7 +36,7 @@ class Lived(Struct):
 
 
 def live(world: World, engine: Engine, until_ms: int | None = None) -> Lived:
-    """As `streamer.edge.simulate.run`, which the tests below the edge cannot import."""
+    """As `streamer.edge.simulation.to_file.run`, which the tests below the edge cannot import."""
     lived = Lived(world, engine)
     dispatcher = Dispatcher(world.play_ms, world.story.acts)
     for at_ms in range(world.start_ms, (until_ms or world.end_ms) + 1, STEP_MS):

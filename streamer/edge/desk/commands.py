@@ -22,9 +22,9 @@ from streamer.core.events import (
 )
 from streamer.core.snapshot import dump_state, load_state
 from streamer.core.views import driver_view, order_view
-from streamer.edge import calls
-from streamer.edge.calls import Answer, Caller, CallRefusedError
-from streamer.edge.desk_reads import Reads
+from streamer.edge.desk import calls
+from streamer.edge.desk.calls import Answer, Caller, CallRefusedError
+from streamer.edge.desk.reads import Reads
 from streamer.edge.runner import Runner
 
 STATUSES: dict[str, int] = {

@@ -28,7 +28,7 @@ this bounds what a hostile file can make us hold to 32 MiB."""
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """A cut recording carries a whole state in its header; anything longer is not a fixture."""
 MAGIC = b"\x28\xb5\x2f\xfd"
-FOLDERS = (Path(__file__).parents[2] / "fixtures", Path(__file__).parents[1] / "fixtures")
+FOLDERS = (Path(__file__).parents[3] / "fixtures", Path(__file__).parents[2] / "fixtures")
 """Where a bare name is looked for: the checkout, then the installed package."""
 
 

@@ -49,7 +49,7 @@ class Scope:
 
 
 def covers(owner: TokenOwner, driver: Driver | DriverRegistered) -> bool:
-    """Whether a gateway's scope holds a driver: by the malls it is bound to, or, bound to none, by where it was seen."""
+    """Whether a gateway's scope holds a driver: by the malls it is bound to, or, bound to none, where it was seen."""
     mall_ids = driver.mall_ids
     if not mall_ids and isinstance(driver, Driver) and driver.region is not None:
         mall_ids = (driver.region,)

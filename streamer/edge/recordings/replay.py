@@ -15,9 +15,9 @@ from streamer.core.events import Input, Output
 from streamer.core.kpis import Kpis, kpis
 from streamer.core.malls import parse_malls
 from streamer.core.snapshot import state_hash
-from streamer.edge.adapt import Adapter, shift, shift_state
 from streamer.edge.clock import PacedClock
-from streamer.edge.fixtures import FixtureReader, Header, Line
+from streamer.edge.recordings.adapt import Adapter, shift, shift_state
+from streamer.edge.recordings.fixtures import FixtureReader, Header, Line
 from streamer.edge.runner import Runner
 
 PROGRESS_EVERY = 5_000

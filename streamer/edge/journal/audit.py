@@ -11,8 +11,8 @@ import apsw
 import msgspec
 from msgspec import Struct
 
-from streamer.edge.journal import JournalDamagedError
-from streamer.edge.journal_rows import CHAINED, EntryRow, select
+from streamer.edge.journal.contract import JournalDamagedError
+from streamer.edge.journal.layout import CHAINED, EntryRow, select
 
 GENESIS = bytes(32)
 

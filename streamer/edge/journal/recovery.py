@@ -10,7 +10,7 @@ from streamer.core.errors import StorageError
 from streamer.core.malls import parse_malls
 from streamer.core.snapshot import load_state
 from streamer.core.state import State
-from streamer.edge.journal import JournalDamagedError, ReadableJournal
+from streamer.edge.journal.contract import JournalDamagedError, ReadableJournal
 
 
 class Recovered(Struct, frozen=True):

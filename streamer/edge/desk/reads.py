@@ -13,9 +13,9 @@ from streamer.core.state import Driver, Order
 from streamer.core.views import driver_view, order_view
 from streamer.dispatch.candidates import rank
 from streamer.dispatch.preview import preview
-from streamer.edge import calls
-from streamer.edge.calls import Answer, Caller, CallRefusedError, read_cursor, write_cursor
-from streamer.edge.journal import Note
+from streamer.edge.desk import calls
+from streamer.edge.desk.calls import Answer, Caller, CallRefusedError, read_cursor, write_cursor
+from streamer.edge.journal.contract import Note
 from streamer.edge.runner import Runner
 
 

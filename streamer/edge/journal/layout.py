@@ -16,7 +16,7 @@ import zstandard
 from msgspec import Struct
 
 from streamer.core.events import Input, Ping, Verdict
-from streamer.edge.journal import Entry, JournalDamagedError, Note, NoteKind, Snapshot
+from streamer.edge.journal.contract import Entry, JournalDamagedError, Note, NoteKind, Snapshot
 
 TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;

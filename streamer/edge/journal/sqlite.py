@@ -16,8 +16,8 @@ import zstandard
 
 from streamer.core.errors import ConfigurationError, StorageError
 from streamer.core.events import Ping
-from streamer.edge import audit, journal_file, journal_rows
-from streamer.edge.journal import (
+from streamer.edge.journal import audit, database, layout
+from streamer.edge.journal.contract import (
     Entry,
     JournalHeader,
     Note,
@@ -30,7 +30,7 @@ from streamer.edge.journal import (
     TrackPage,
     page_of,
 )
-from streamer.edge.journal_rows import CHAINED, EntryRow, PingRow
+from streamer.edge.journal.layout import CHAINED, EntryRow, PingRow
 
 GROUP_S = 0.020
 """Under load, commits start this far apart; an idle journal commits at once."""
@@ -58,17 +58,17 @@ class SqliteJournal:
             JournalDamagedError: a row is missing or damaged and good ones follow it.
             StorageError: the files cannot be opened or written.
         """
-        journal_file.require_sqlite()
+        database.require_sqlite()
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "journal.db"
-        self._lock = journal_file.lock(folder)
+        self._lock = database.lock(folder)
         try:
             self._connection = apsw.Connection(str(self.path), vfs=vfs or None)
-            journal_file.apply_pragmas(self._connection)
-            self.header = journal_file.begin(self._connection, self.path, header)
-            self.cut = journal_file.mend(self._connection)
+            database.apply_pragmas(self._connection)
+            self.header = database.begin(self._connection, self.path, header)
+            self.cut = database.mend(self._connection)
             self._head = audit.read_head(self._connection)
-            self._last_seq, self._notes = journal_file.end(self._connection)
+            self._last_seq, self._notes = database.end(self._connection)
         except apsw.Error as error:
             os.close(self._lock)
             raise StorageError(f"cannot open the journal {self.path}: {error}") from error
@@ -133,7 +133,7 @@ class SqliteJournal:
             StorageFullError: there is still no room.
         """
         try:
-            with self._writing, journal_file.transaction(self._connection):
+            with self._writing, database.transaction(self._connection):
                 self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('probe', randomblob(8192))")
         except (apsw.FullError, apsw.BusyError) as error:
             raise StorageFullError(f"the journal cannot be written: {error}") from error
@@ -157,7 +157,7 @@ class SqliteJournal:
 
     def snapshots(self) -> Iterator[Snapshot]:
         """The readable snapshots, newest first."""
-        return journal_rows.read_snapshots(self._connection)
+        return layout.read_snapshots(self._connection)
 
     def entries(self, after_seq: int = 0) -> Iterator[Entry]:
         """The committed entries above `after_seq`, in order.
@@ -165,7 +165,7 @@ class SqliteJournal:
         Raises:
             JournalDamagedError: one is missing or is not what was written.
         """
-        return journal_rows.read_entries(self._connection, after_seq)
+        return layout.read_entries(self._connection, after_seq)
 
     def track(self, driver_id: str, from_ms: int, to_ms: int, after_seq: int, limit: int) -> TrackPage:
         """A driver's pings received in [from_ms, to_ms], in order, over a connection of its own.
@@ -173,14 +173,14 @@ class SqliteJournal:
         Raises:
             JournalDamagedError: a row in between is not what was written.
         """
-        connection = journal_file.open_to_read(self.path)
+        connection = database.open_to_read(self.path)
         try:
-            first, last = journal_rows.day_table(from_ms), journal_rows.day_table(to_ms)
-            tables = [name for name in journal_rows.ping_tables(connection) if first <= name <= last]
+            first, last = layout.day_table(from_ms), layout.day_table(to_ms)
+            tables = [name for name in layout.ping_tables(connection) if first <= name <= last]
             wanted = (
                 entry
                 for table in tables
-                for row in journal_rows.ping_stream(connection, table, after_seq)
+                for row in layout.ping_stream(connection, table, after_seq)
                 if row.last_ms >= from_ms and row.first_ms <= to_ms
                 for entry in _checked(row)
                 if entry.seq > after_seq and from_ms <= entry.at_ms <= to_ms
@@ -232,7 +232,7 @@ class SqliteJournal:
     def _commit(self, batch: list[Record]) -> None:
         head, last_seq, notes = self._head, self._last_seq, self._notes
         try:
-            with self._writing, journal_file.transaction(self._connection):
+            with self._writing, database.transaction(self._connection):
                 for are_pings, run in groupby(batch, _is_ping):
                     if are_pings:
                         self._insert_pings([record for record in run if isinstance(record, Entry)])
@@ -247,9 +247,9 @@ class SqliteJournal:
             raise
 
     def _insert_pings(self, entries: list[Entry]) -> None:
-        for row in journal_rows.ping_rows(entries):
+        for row in layout.ping_rows(entries):
             if row.table not in self._days:
-                self._connection.execute(journal_rows.PINGS_TABLE.format(name=row.table))
+                self._connection.execute(layout.PINGS_TABLE.format(name=row.table))
                 self._days.add(row.table)
             self._connection.execute(
                 f"INSERT INTO {row.table} VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - a name of day_table
@@ -261,10 +261,10 @@ class SqliteJournal:
         match record:
             case Entry():
                 self._last_seq, self._notes = record.seq, 0
-                self._insert_row(journal_rows.entry_row(record))
+                self._insert_row(layout.entry_row(record))
             case Note():
                 self._notes += 1
-                self._insert_row(journal_rows.note_row(record, self._last_seq, self._notes))
+                self._insert_row(layout.note_row(record, self._last_seq, self._notes))
             case Snapshot():
                 self._insert_snapshot(record)
             case Quarantined():
@@ -288,7 +288,7 @@ class SqliteJournal:
         columns = snapshot.seq, snapshot.at_ms
         self._connection.execute(
             "INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?, ?)",
-            (*columns, body, journal_rows.crc_of(columns, body)),
+            (*columns, body, layout.crc_of(columns, body)),
         )
         self._connection.execute(
             "DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot ORDER BY seq DESC LIMIT ?)",
@@ -302,5 +302,5 @@ def _is_ping(record: Record) -> bool:
 
 def _checked(row: PingRow) -> Iterator[Entry]:
     if not row.intact():
-        raise journal_rows.damaged(row)
+        raise layout.damaged(row)
     return row.entries()

@@ -13,8 +13,8 @@ from streamer.core.events import DriverRegistered, Input, OrderPlaced, Output, P
 from streamer.core.kpis import kpis
 from streamer.core.malls import Floor
 from streamer.core.snapshot import state_hash
-from streamer.edge.fixtures import SCHEMA, Companion, Counts, FixtureWriter, Header, write_companion
-from streamer.edge.worlds import demo_floor, only_malls, world_of
+from streamer.edge.recordings.fixtures import SCHEMA, Companion, Counts, FixtureWriter, Header, write_companion
+from streamer.edge.simulation.worlds import demo_floor, only_malls, world_of
 from streamer.sim.policy import Dispatcher, store_words
 from streamer.sim.stories import Script
 from streamer.sim.world import STEP_MS, World

@@ -5,11 +5,11 @@ It must not know what anybody may do.
 
 import asyncio
 
-from streamer.edge import calls
 from streamer.edge.accounts import Accounts, BadLoginError, LockedError, Principal
-from streamer.edge.calls import Answer, Caller, CallRefusedError
 from streamer.edge.clock import Clock
-from streamer.edge.journal import Note, NoteKind
+from streamer.edge.desk import calls
+from streamer.edge.desk.calls import Answer, Caller, CallRefusedError
+from streamer.edge.journal.contract import Note, NoteKind
 from streamer.edge.runner import Runner
 
 

@@ -26,11 +26,11 @@ from streamer.core.events import (
 from streamer.core.malls import Floor, Mall, parse_malls
 from streamer.core.snapshot import dump_state, load_state
 from streamer.core.state import Driver, Order, State
-from streamer.edge.adapt import Adapter
-from streamer.edge.fixtures import SCHEMA, Companion, Counts, FixtureWriter, Header, write_companion
-from streamer.edge.journal import Entry, ReadableJournal
-from streamer.edge.pseudonyms import Pseudonyms
-from streamer.edge.replay import replay
+from streamer.edge.journal.contract import Entry, ReadableJournal
+from streamer.edge.recordings.adapt import Adapter
+from streamer.edge.recordings.fixtures import SCHEMA, Companion, Counts, FixtureWriter, Header, write_companion
+from streamer.edge.recordings.pseudonyms import Pseudonyms
+from streamer.edge.recordings.replay import replay
 
 PROGRESS_EVERY = 5_000
 Progress = Callable[[int], None]

@@ -15,9 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from streamer.core.errors import ConfigurationError, StorageError
-from streamer.edge import audit, journal_rows
-from streamer.edge.journal import SCHEMA, Entry, JournalDamagedError, JournalHeader, Snapshot
-from streamer.edge.journal_rows import PingRow, Row
+from streamer.edge.journal import audit, layout
+from streamer.edge.journal.contract import SCHEMA, Entry, JournalDamagedError, JournalHeader, Snapshot
+from streamer.edge.journal.layout import PingRow, Row
 
 MIN_SQLITE = 3_051_003
 """Before it, WAL could be corrupted by two connections. Source: https://sqlite.org/wal.html#walresetbug"""
@@ -106,7 +106,7 @@ class JournalReader:
 
     def snapshots(self) -> Iterator[Snapshot]:
         """The readable snapshots, newest first."""
-        return journal_rows.read_snapshots(self.connection)
+        return layout.read_snapshots(self.connection)
 
     def entries(self, after_seq: int = 0) -> Iterator[Entry]:
         """The committed entries above `after_seq`, in order.
@@ -114,7 +114,7 @@ class JournalReader:
         Raises:
             JournalDamagedError: one is missing or is not what was written.
         """
-        return journal_rows.read_entries(self.connection, after_seq)
+        return layout.read_entries(self.connection, after_seq)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -153,7 +153,7 @@ def begin(connection: apsw.Connection, path: Path, header: JournalHeader) -> Jou
     """
     with transaction(connection):
         if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
-            connection.execute(journal_rows.TABLES)
+            connection.execute(layout.TABLES)
             connection.execute("INSERT INTO meta VALUES ('header', ?)", (msgspec.json.encode(header),))
     return read_header(connection, path)
 
@@ -164,7 +164,7 @@ def mend(connection: apsw.Connection) -> Cut | None:
     Raises:
         JournalDamagedError: the damage is not at the end.
     """
-    newest = next(journal_rows.read_snapshots(connection), None)
+    newest = next(layout.read_snapshots(connection), None)
     torn = _torn_tail(connection, newest.seq if newest else 0)
     if not torn:
         return None
@@ -186,7 +186,7 @@ def end(connection: apsw.Connection) -> tuple[int, int]:
     """The last sequence number, and how many notes follow it."""
     found = connection.execute("SELECT seq, note FROM entry ORDER BY seq DESC, note DESC LIMIT 1").fetchone()
     seq, notes = found or (0, 0)
-    for table in journal_rows.ping_tables(connection)[-1:]:
+    for table in layout.ping_tables(connection)[-1:]:
         (last,) = connection.execute(f"SELECT max(last_seq) FROM {table}").fetchone() or (None,)  # noqa: S608
         if last is not None and last > seq:
             seq, notes = last, 0
@@ -201,7 +201,7 @@ def _torn_tail(connection: apsw.Connection, after_seq: int) -> list[Row]:
     """
     torn: list[Row] = []
     expected = after_seq + 1
-    for row in journal_rows.rows(connection, after_seq):
+    for row in layout.rows(connection, after_seq):
         if not row.intact():
             torn.append(row)
         elif torn:

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from streamer.core.errors import ConfigurationError
 from streamer.core.events import OrderPlaced, RouteChanged, Stop
 from streamer.core.malls import parse_malls
-from streamer.edge.order_desk import OrderDesk
-from streamer.edge.uplink import Uplink
+from streamer.edge.simulation.shop import OrderDesk
+from streamer.edge.simulation.uplink import Uplink
+from streamer.edge.simulation.worlds import only_malls, world_of
 from streamer.edge.wire import Route
-from streamer.edge.worlds import only_malls, world_of
 from streamer.sim.stories import Script
 from streamer.sim.world import STEP_MS, World, said_by_drivers
 

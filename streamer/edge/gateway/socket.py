@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
 from streamer.edge.accounts import TokenOwner
-from streamer.edge.limits import GatewaySettings, TokenBucket
+from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
 from streamer.edge.wire import CODES, Ack, Close, Code, Nack, ServerMessage, WireError, encode
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from streamer.core.errors import ConfigurationError
 from streamer.core.events import OrderPlaced
-from streamer.edge.backoff import Backoff
+from streamer.edge.simulation.backoff import Backoff
 
 LOOK_S = 5.0
 GIVEN_AT_ONCE = 20

@@ -10,14 +10,14 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from streamer.edge import calls
 from streamer.edge.accounts import ROLES, Accounts, Role
-from streamer.edge.calls import Answer, Call, Caller, CallRefusedError
 from streamer.edge.clock import Clock
-from streamer.edge.desk_commands import Commands
-from streamer.edge.desk_people import People
-from streamer.edge.desk_reads import Reads
-from streamer.edge.journal import StorageFullError
+from streamer.edge.desk import calls
+from streamer.edge.desk.calls import Answer, Call, Caller, CallRefusedError
+from streamer.edge.desk.commands import Commands
+from streamer.edge.desk.people import People
+from streamer.edge.desk.reads import Reads
+from streamer.edge.journal.contract import StorageFullError
 from streamer.edge.runner import Runner
 
 log = structlog.get_logger("desk")

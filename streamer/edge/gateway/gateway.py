@@ -23,10 +23,10 @@ from streamer.core.errors import StorageError
 from streamer.core.events import Input, Output, Ping, PingTaken, Refused, Report, ReportTaken, RouteChanged
 from streamer.edge.accounts import Accounts, TokenOwner
 from streamer.edge.clock import Clock, WallClock
-from streamer.edge.gateway_routes import route_now, route_of
-from streamer.edge.gateway_scope import Scope, covers, error_about
-from streamer.edge.gateway_socket import Socket, Tally
-from streamer.edge.limits import GatewaySettings, TokenBucket
+from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
+from streamer.edge.gateway.routes import route_now, route_of
+from streamer.edge.gateway.scope import Scope, covers, error_about
+from streamer.edge.gateway.socket import Socket, Tally
 from streamer.edge.runner import Runner
 from streamer.edge.sockets import bearer_of, origin_allowed, peer_of, unauthorized
 from streamer.edge.wire import Close, Route, Welcome, WireError, decode_frame

@@ -9,7 +9,7 @@ import msgspec
 
 from streamer.core.errors import ConfigurationError
 from streamer.core.malls import Floor, parse_malls
-from streamer.edge.fixtures import demo_malls_path
+from streamer.edge.recordings.fixtures import demo_malls_path
 from streamer.sim.stories import MINUTE_MS, STORIES, Script
 from streamer.sim.world import HOUR_MS, Story, World
 

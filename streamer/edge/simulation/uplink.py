@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, W
 
 from streamer.core.errors import ConfigurationError
 from streamer.core.events import Ping, Report
-from streamer.edge.backoff import Backoff
+from streamer.edge.simulation.backoff import Backoff
 from streamer.edge.wire import MAX_ITEMS, Ack, Nack, Outgoing, Route
 
 RETRY_S = 2.0

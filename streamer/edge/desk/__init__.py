@@ -1,0 +1,1 @@
+"""The desk: what a dashboard may ask of the floor, and what answers."""

@@ -1,0 +1,1 @@
+"""Recordings: fixtures on disk, playing them, cutting them out of a journal."""

@@ -1,0 +1,1 @@
+"""Simulated worlds, into a fixture or against a running floor."""
