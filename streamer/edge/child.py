@@ -18,7 +18,7 @@ from streamer.edge.server import port_fault
 READY_S = 60.0
 END_S = 4.0
 POLL_S = 0.1
-LEASH_S = 2.0
+LEASH_S = 1.0
 
 
 class DashboardChild:
