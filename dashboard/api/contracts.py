@@ -6,6 +6,7 @@ It must not know the REST routes; OpenAPI has those.
 from typing import Any
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from dashboard.api.probes import product_version
@@ -64,19 +65,26 @@ def _operation(action: str, names: list[str]) -> dict[str, Any]:
     }
 
 
+class Names(BaseModel):
+    """Names of messages."""
+
+    items: list[str]
+    next: None = None
+
+
 def contracts_router() -> APIRouter:
     """`/asyncapi.json`, `/schemas` and `/schemas/{message}`."""
     router = APIRouter(tags=["contracts"])
 
     @router.get("/asyncapi.json", summary="The driver socket, as AsyncAPI")
-    async def show_asyncapi() -> Response:
-        return JSONResponse(asyncapi())
+    async def show_asyncapi() -> dict[str, Any]:
+        return asyncapi()
 
-    @router.get("/schemas", summary="The JSON Schemas of the driver socket's messages")
-    async def list_schemas() -> Response:
-        return JSONResponse({"items": sorted(schemas()), "next": None})
+    @router.get("/schemas", summary="The messages of the driver socket that have a JSON Schema")
+    async def list_schemas() -> Names:
+        return Names(items=sorted(schemas()))
 
-    @router.get("/schemas/{message}", summary="The JSON Schema of one message")
+    @router.get("/schemas/{message}", summary="The JSON Schema of one message", response_model=dict[str, Any])
     async def show_schema(message: str) -> Response:
         schema = schemas().get(message)
         if schema is None:

@@ -50,7 +50,7 @@ window.mallard = window.mallard || {};
       this.#attachNames();
       for (const layer of [this.orders, this.drivers]) if (!map.getLayer(layer.id)) map.addLayer(layer);
       this.#raise();
-      this.#firstFit();
+      if (!this.fitted && this.places.features.length) this.fit();
     }
 
     #bind(map) {
@@ -69,14 +69,6 @@ window.mallard = window.mallard || {};
       map.getCanvas().setAttribute('aria-label', 'Map of drivers and drop-offs; the queue lists the same orders');
       this.graph.on('plotly_afterplot', () => this.attach());
       this.paint();
-    }
-
-    /** The first view: once the malls are drawn and dcc.Graph listens, for it forgets a view it was not told of. */
-    #firstFit() {
-      if (this.fitted || !this.places.features.length || this.graph.classList.contains('dash-graph--pending')) return;
-      if (!this.graph.data.find((trace) => trace.name === 'malls')?.lat.length) return;
-      this.fitted = true;
-      this.fit();
     }
 
     /** Plotly puts its traces on top at each update; drivers belong above them. */
@@ -290,7 +282,9 @@ window.mallard = window.mallard || {};
       const bounds = malls.map((mall) => LiveMap.#reach(mall)).reduce((all, one) => [
         Math.min(all[0], one[0]), Math.min(all[1], one[1]), Math.max(all[2], one[2]), Math.max(all[3], one[3])]);
       const camera = this.map.cameraForBounds(bounds, { padding: 24 });
-      if (camera) this.#look(camera.center, camera.zoom);
+      if (!camera) return;
+      this.fitted = true;
+      this.#look(camera.center, camera.zoom);
     }
 
     static #middle(mall) {
@@ -315,9 +309,11 @@ window.mallard = window.mallard || {};
       if (place && this.map && !this.map.getBounds().contains([place.lng, place.lat])) this.#look(place, this.map.getZoom());
     }
 
-    /** Plotly must know the view, or its next update would undo it. */
+    /** Moves the view through the figure Dash holds: any other way, a figure update under way would bring the old one back. */
     #look(center, zoom) {
-      window.Plotly.relayout(this.graph, { 'map.center': { lon: center.lng, lat: center.lat }, 'map.zoom': zoom });
+      const { Patch, set_props: setProps } = window.dash_clientside;
+      const place = { lon: center.lng, lat: center.lat };
+      setProps('map', { figure: new Patch().assign(['layout', 'map', 'center'], place).assign(['layout', 'map', 'zoom'], zoom).build() });
     }
 
     /** Pixel place of a driver as drawn, inside the page; for tests. */

@@ -31,9 +31,9 @@ CHROMIUM = (
     "--disable-gpu-sandbox",
     "--disable-background-networking",
 )
-READY = (
-    "() => window.mallard?.model && mallard.map.fitted && mallard.drawnDrivers() > 0 && document.getElementById('who')"
-)
+# Drivers are drawn, the account is known, and the map shows the view it was asked for.
+READY = """() => window.mallard?.model && mallard.map.fitted && mallard.drawnDrivers() > 0 && document.getElementById('who')
+  && Math.abs(mallard.map.map.getZoom() - dash_component_api.getLayout('map').props.figure.layout.map.zoom) < .001"""
 FRAMES = "(window.mallard?.frames ?? 0)"
 
 

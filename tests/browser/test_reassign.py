@@ -7,7 +7,7 @@ import pytest
 from tests.browser.conftest import Floor, OpenFloor
 
 NOT_COLLECTED = "o => ['assigned', 'enroute_to_pickup'].includes(o.status)"
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
 
 async def choose(floor: Floor, place: int) -> str:

@@ -7,7 +7,7 @@ from playwright.async_api import WebSocketRoute
 
 from tests.browser.conftest import READY, OpenFloor
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
 
 async def test_j_and_k_walk_the_queue_by_risk_and_escape_goes_back(open_floor: OpenFloor) -> None:
