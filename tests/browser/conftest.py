@@ -32,8 +32,11 @@ CHROMIUM = (
     "--disable-background-networking",
 )
 # Drivers are drawn, the account is known, and the map shows the view it was asked for.
-READY = """() => window.mallard?.model && mallard.map.fitted && mallard.drawnDrivers() > 0 && document.getElementById('who')
-  && Math.abs(mallard.map.map.getZoom() - dash_component_api.getLayout('map').props.figure.layout.map.zoom) < .001"""
+READY = """() => {
+  if (!window.mallard?.model || !mallard.map.fitted || !mallard.drawnDrivers()) return false;
+  const asked = dash_component_api.getLayout('map').props.figure.layout.map.zoom;
+  return document.getElementById('who') && Math.abs(mallard.map.map.getZoom() - asked) < .001;
+}"""
 FRAMES = "(window.mallard?.frames ?? 0)"
 
 
@@ -91,10 +94,11 @@ class Floor:
         return list(await self.ask(script, [base64.b64encode(picture).decode(), points]))
 
     async def open_order(self, tab: str) -> str:
-        """Clicks the first order of a tab that has candidates to choose from; gives its id."""
+        """Clicks the first order of a tab that has candidates and is not just being collected; gives its id."""
         await self.page.click(f'[data-tab="{tab}"]')
         await self.until("() => mallard.queue.listed().length > 0")
-        for order_id in (await self.ask("mallard.queue.listed()"))[:12]:
+        early = "id => !['arrived_at_pickup', 'picked_up'].includes(mallard.model.orders.get(id).status)"
+        for order_id in (await self.ask(f"mallard.queue.listed().filter({early})"))[:12]:
             if len(self.demo.rest("GET", f"/orders/{order_id}/candidates").json().get("items", [])) > 1:
                 await self.page.click(f'#queue-box .ag-row[row-id="{order_id}"]')
                 await self.page.wait_for_selector(f'#inspect-main [data-order="{order_id}"]')

@@ -19,7 +19,7 @@ RISING = """() => {
 async def test_rows_stand_by_minutes_to_breach_and_counts_agree_with_the_figures(open_floor: OpenFloor) -> None:
     floor = await open_floor()
     await floor.until("() => mallard.queue.listed().length > 3")
-    assert await floor.ask(RISING)
+    await floor.until(RISING)
     agree = """() => document.querySelector('[data-count="unassigned"]').textContent
       === document.querySelector('[data-kpi="unassigned"]').textContent"""
     assert await floor.until(agree)

@@ -17,10 +17,10 @@ async def test_j_and_k_walk_the_queue_by_risk_and_escape_goes_back(open_floor: O
     listed = await floor.until("() => { const l = mallard.queue.listed(); return l.length > 3 ? l : null; }")
     for key, place in (("j", 0), ("j", 1), ("j", 2), ("k", 1)):
         await floor.page.keyboard.press(key)
-        assert await floor.ask("mallard.hands.selection.id") == listed[place]
+        await floor.until("id => mallard.hands.selection?.id === id", listed[place])
     assert f"order={listed[1]}" in floor.page.url
     await floor.page.keyboard.press("Escape")
-    assert await floor.ask("mallard.hands.selection") is None
+    await floor.until("() => mallard.hands.selection === null")
 
 
 async def test_no_key_fires_while_somebody_types(open_floor: OpenFloor) -> None:
@@ -93,10 +93,11 @@ async def test_a_lost_link_is_said_across_the_page_and_the_map_looks_old_until_i
 async def test_a_phone_shows_one_pane_at_a_time_and_nothing_sticks_out(open_floor: OpenFloor) -> None:
     floor = await open_floor(width=390, height=844)
     assert await floor.ask("document.documentElement.scrollWidth") <= 390
-    header = await floor.page.locator(".header").bounding_box()
+    age = await floor.page.locator("#feed-age").bounding_box()
     who = await floor.page.locator("#who").bounding_box()
-    assert header
+    assert age
     assert who
+    assert age["x"] + age["width"] <= who["x"]
     assert who["x"] + who["width"] <= 390
     await floor.page.click('.narrow-tabs [data-pane="queue"]')
     await floor.page.wait_for_selector("#pane-queue", state="visible")
