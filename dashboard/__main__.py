@@ -35,7 +35,9 @@ def main() -> int:
 
 def _end_with_parent(server: uvicorn.Server) -> None:
     """Ends when stdin closes: the program that started this one holds the other end, and may be killed any time."""
-    sys.stdin.buffer.read()
+    # The bare descriptor: a thread inside sys.stdin's own buffer would keep the interpreter from ending cleanly.
+    while os.read(0, 1024):
+        pass
     server.force_exit = server.should_exit = True
 
 
