@@ -33,7 +33,7 @@ uniform vec3 u_edge; uniform vec3 u_halo; uniform float u_fade; uniform float u_
 out vec4 colour;
 float soft(float d) { return clamp(.5 - d * u_dpr, 0., 1.); }          // signed distance in px -> coverage
 float ring(float r, float at, float width) { return soft(abs(r - at) - width * .5); }
-void over(inout vec4 base, vec3 c, float a) { base = vec4(c * a, a) + base * (1. - a); }
+void over(inout vec4 under, vec3 c, float a) { under = vec4(c * a, a) + under * (1. - a); }
 float cut(vec2 p, vec2 a, vec2 b) { vec2 e = b - a; return dot(p - a, vec2(e.y, -e.x)) / length(e); }
 float arrow(vec2 p) {                                                   // nose up, notched at the back
   p.x = abs(p.x);

@@ -42,8 +42,6 @@ window.mallard = window.mallard || {};
       setInterval(() => this.tick(), 1000);
     }
 
-    get api() { return this.grid; }
-
     listen() {
       document.addEventListener('pointermove', (event) => {
         const over = event.target instanceof Element && event.target.closest('#queue-box') !== null;
