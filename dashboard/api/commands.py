@@ -68,8 +68,10 @@ for _action, _summary in SUMMARIES.items():
     responses={200: {"model": models.BulkResult}, 428: {"model": models.Problem}},
     summary="Change several orders",
 )
-async def bulk(body: models.Bulk) -> Response:
+async def bulk(body: models.Bulk, key: IdempotencyKey = None) -> Response:
     """Does them in order, with a result for each; one that is refused stops no other.
+
+    An Idempotency-Key stands for each command by its place, unless the command brings a key of its own.
 
     With `atomic` it stops all: then every result is a refusal, 424 `not_applied` for those that had nothing wrong.
     """
@@ -79,6 +81,9 @@ async def bulk(body: models.Bulk) -> Response:
         if one.action in NEEDS_DRIVER and one.driver_id is None:
             raise Refusal(422, "bad_field", f"commands.{place}.driver_id: {one.action} needs a driver")
     commands = [one.model_dump(exclude_none=True) for one in body.commands]
+    for place, command in enumerate(commands):
+        if key is not None:
+            command.setdefault("key", f"{key}.{place}")
     return respond(await ask("bulk", {"commands": commands, "atomic": body.atomic}))
 
 

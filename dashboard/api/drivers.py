@@ -14,6 +14,8 @@ from dashboard.api.orders import Cursor, Limit, split_words
 
 router = APIRouter(tags=["drivers"])
 DriverId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+LAST_INSTANT_MS = 253_402_300_799_999
+"""The end of the year 9999, where calendars stop."""
 UNKNOWN: dict[int | str, dict[str, object]] = {404: {"model": models.Problem, "description": "No such driver"}}
 
 
@@ -53,8 +55,8 @@ async def read_driver(driver_id: DriverId) -> Response:
 )
 async def track(
     driver_id: DriverId,
-    from_ms: Annotated[int, Query(ge=0, le=2**53)] = 0,
-    to_ms: Annotated[int, Query(ge=0, le=2**53)] = 2**53,
+    from_ms: Annotated[int, Query(ge=0, le=LAST_INSTANT_MS)] = 0,
+    to_ms: Annotated[int, Query(ge=0, le=LAST_INSTANT_MS)] = LAST_INSTANT_MS,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
 ) -> Response:

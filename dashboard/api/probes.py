@@ -4,6 +4,7 @@ It must not know orders or drivers. These paths are open to everybody, so they n
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
@@ -48,7 +49,8 @@ def probes(link: Link, feed: Feed, relay: Relay, answered: Counter[int]) -> APIR
 
     @router.get("/metrics")
     async def metrics() -> Response:
-        text = exposition(measure(link, feed, relay, answered))
+        reply = await link.call("counters")
+        text = exposition(measure(link, feed, relay, answered) + streamer_metrics(reply.body if reply.ok else {}))
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
@@ -73,6 +75,25 @@ def measure(link: Link, feed: Feed, relay: Relay, answered: Counter[int]) -> lis
     ]
 
 
+def streamer_metrics(counters: Mapping[str, object]) -> list[Metric]:
+    """The streamer's counters (`name`, or `name.label.value`, to a number), as metrics of their own."""
+    samples: dict[str, list[tuple[str, float]]] = {}
+    for key, number in counters.items():
+        name, _, labelled = key.partition(".")
+        label, _, value = labelled.partition(".")
+        labels = f'{{{label}="{value}"}}' if label else ""
+        samples.setdefault(name, []).append((labels, float(str(number))))
+    return [
+        (
+            f"mallard_streamer_{name}",
+            "counter" if name.endswith("_total") else "gauge",
+            f"The streamer's {name.removesuffix('_total').replace('_', ' ')}.",
+            numbers,
+        )
+        for name, numbers in samples.items()
+    ]
+
+
 def exposition(metrics: list[Metric]) -> str:
     """Metrics as Prometheus text.
 
@@ -81,7 +102,7 @@ def exposition(metrics: list[Metric]) -> str:
     lines = []
     for name, kind, words, samples in metrics:
         lines += [f"# HELP {name} {words}", f"# TYPE {name} {kind}"]
-        lines += [f"{name}{labels} {number:g}" for labels, number in samples]
+        lines += [f"{name}{labels} {number:.15g}" for labels, number in samples]
     return "\n".join(lines) + "\n"
 
 

@@ -11,9 +11,11 @@ import typer
 
 from streamer.cli.shown import DEFAULT_DATA, DataOption, MallsOption
 from streamer.core.errors import ConfigurationError
-from streamer.edge.accounts import ROLES, Accounts
+from streamer.edge.accounts import ROLES, Accounts, TokenKind
 
-token_app = typer.Typer(help="Register a driver, gateway or program and print its secret.", no_args_is_help=True)
+token_app = typer.Typer(
+    help="Give drivers, gateways and programs their secrets, and take them back.", no_args_is_help=True
+)
 user_app = typer.Typer(help="Manage people's log-ins.", no_args_is_help=True)
 RoleOption = Annotated[str, typer.Option(help="viewer, dispatcher or ops-lead.")]
 
@@ -62,6 +64,19 @@ def api(
     print(Accounts(data).mint_api_token(name, _check_role(role), mall or (), _now_ms()))
 
 
+@token_app.command()
+def revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the driver, gateway or program.")],
+    kind: Annotated[TokenKind | None, typer.Option(help="Only tokens of this kind.")] = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """End every token of a name; its open sockets close within a second."""
+    ended = Accounts(data).revoke_all(kind, name, _now_ms())
+    if not ended:
+        raise ConfigurationError(f"there is no {kind + ' ' if kind else ''}token of {name!r} in {data}")
+    print(f"{ended} revoked")
+
+
 @user_app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME")],
@@ -81,6 +96,9 @@ def add(
     print(f"{name} may log in as {role}", file=sys.stderr)
 
 
-@user_app.callback()
-def _user() -> None:
-    """Manage people's log-ins."""
+@user_app.command()
+def remove(name: Annotated[str, typer.Argument(metavar="NAME")], data: DataOption = DEFAULT_DATA) -> None:
+    """Remove a person; they are logged out at once."""
+    if not Accounts(data).remove_user(name):
+        raise ConfigurationError(f"there is no user {name!r} in {data}")
+    print(f"{name} may not log in any more", file=sys.stderr)

@@ -91,7 +91,7 @@ def record(
 
 def simulate(
     mall: MallsOption = None,
-    drivers: Annotated[int, typer.Option(help="How many drivers.")] = 40,
+    drivers: Annotated[int, typer.Option(min=1, help="How many drivers.")] = 40,
     orders: Annotated[int, typer.Option(help="How many orders.")] = 150,
     hours: Annotated[float, typer.Option(help="Length of play.")] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same day.")] = 1,

@@ -5,6 +5,7 @@ It must not know how the parts fit together: `edge.demo` and `edge.server` do.
 
 import logging
 import os
+import shlex
 import tomllib
 import webbrowser
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Annotated
 import msgspec
 import typer
 import uvloop
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from streamer.cli.shown import DEFAULT_DATA, IngestPortOption, PortOption, configure_logging, counting
 from streamer.core.errors import ConfigurationError
@@ -22,10 +23,12 @@ from streamer.edge.child import DashboardChild, check_free
 from streamer.edge.demo import DemoCard, DemoOptions, run_demo
 from streamer.edge.link import link_secret
 from streamer.edge.recordings.fixtures import find_fixture
-from streamer.edge.server import LOOPBACK, LiveOptions, Streamer, run_live
+from streamer.edge.server import LOOPBACK, LiveOptions, Streamer, origins_of, run_live
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only with --public
 DEFAULT_FIXTURE = "saturday-rush"
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Origin = Annotated[str, Meta(pattern=r"^https?://[^/\s]+$")]
 
 
 class ServeFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,8 +36,10 @@ class ServeFile(Struct, frozen=True, forbid_unknown_fields=True):
 
     data: str | None = None
     malls: str | None = None
-    port: int | None = None
-    ingest_port: int | None = None
+    port: Port | None = None
+    ingest_port: Port | None = None
+    origins: tuple[Origin, ...] = ()
+    """Pages, besides the dashboard's own, that may open driver sockets: `https://drivers.example`."""
     settings: Settings | None = None
 
 
@@ -73,14 +78,15 @@ def serve(
     if public:
         require_secured()
     host = EVERYWHERE if public else LOOPBACK
+    dashboard_port = port or file.port or 8050
     options = LiveOptions(
         data=data or Path(file.data or DEFAULT_DATA),
         malls=malls or (Path(file.malls) if file.malls else None),
         settings=file.settings,
         host=host,
         port=ingest_port or file.ingest_port or 8765,
+        origins=(*origins_of(dashboard_port), *file.origins),
     )
-    dashboard_port = port or file.port or 8050
     check_free(host, options.port)
     check_free(host, dashboard_port)
 
@@ -90,7 +96,8 @@ def serve(
         try:
             await child.start()
             print(f"Mallard is live: floor {child.url}, sockets ws://{LOOPBACK}:{streamer.port}/v1/drivers", flush=True)
-            print(f"data in {options.data}; add people with: mallard user add NAME --role ops-lead", flush=True)
+            add = f"mallard user add NAME --role ops-lead --data {shlex.quote(str(options.data))}"
+            print(f"data in {options.data}; add people with: {add}", flush=True)
             await child.run()
         finally:
             await child.end()

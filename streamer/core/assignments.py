@@ -6,7 +6,7 @@ is a fencing token: a driver that presents an older one than its order carries s
 
 from streamer.core import drivers as driving
 from streamer.core.events import DriverChanged, Id, OrderChanged, Output, RouteChanged, Stop
-from streamer.core.orders import ON_BOARD, QUEUED, Step, advance
+from streamer.core.orders import COMING_BACK, ON_BOARD, QUEUED, Step, advance
 from streamer.core.routes import Planner, passed, place_of, timed, without
 from streamer.core.settings import Settings
 from streamer.core.state import Driver, Order, Risk, State, Tally
@@ -41,7 +41,7 @@ class Assignments:
         position: int | None = None,
     ) -> None:
         """Gives an order to a driver, out of the hands of whoever had it, under a new assignment number."""
-        on_board = order.status in ON_BOARD
+        on_board, coming_back = order.status in ON_BOARD, order.status in COMING_BACK
         self._take_from_route(order)
         self.state.assignments += 1
         number = self.state.assignments
@@ -52,6 +52,8 @@ class Assignments:
         order.arrived_pickup_ms = None
         if on_board:
             driver.route = [*driver.route, self.planner.stops_for(order)[1]]
+        elif coming_back:
+            self.turn_back(order, driver)
         else:
             driver.route = self.planner.insert(driver, order, self.state.orders, at_ms, position)
         driver.order_ids.append(order.id)
@@ -116,12 +118,15 @@ class Assignments:
             if order.status == "failed":
                 advance(order, "returning", at_ms, driver.id)
                 outputs.append(OrderChanged(order.id, order.mall_id))
-        outputs.extend(self.refresh(driver, at_ms))
+        outputs.extend(self.refresh(driver, at_ms, exact=True))
         driver.state = driving.state_of(driver, self.state.orders, at_ms, self.settings)
         return [*outputs, RouteChanged(driver.id, driver.assignment, tuple(driver.route)), DriverChanged(driver.id)]
 
-    def refresh(self, driver: Driver, at_ms: int) -> list[Output]:
-        """Brings the ETAs and risks of everything a driver carries up to `at_ms`; what visibly moved is an output."""
+    def refresh(self, driver: Driver, at_ms: int, exact: bool = False) -> list[Output]:
+        """Brings the ETAs and risks of everything a driver carries up to `at_ms`; what visibly moved is an output.
+
+        `exact` also takes up changes below `ETA_STEP_MS`: after a decision, what was previewed is what is shown.
+        """
         if not driver.route:
             return []
         lat, lng = place_of(driver, driver.route[0])
@@ -132,7 +137,7 @@ class Assignments:
         for visit in visits:
             if visit.stop.kind == "dropoff":
                 order = self.state.orders[visit.stop.order_id]
-                if self._set_etas(order, pickups.get(order.id, order.picked_up_ms), visit.eta_ms, at_ms):
+                if self._set_etas(order, pickups.get(order.id, order.picked_up_ms), visit.eta_ms, at_ms, exact):
                     outputs.append(OrderChanged(order.id, order.mall_id, versioned=False))
         return outputs
 
@@ -150,12 +155,14 @@ class Assignments:
         dropoff_ms = pickup_ms + walk_ms // 2 + drive_ms + travel.rules.dropoff_ms // 2
         return self._set_etas(order, pickup_ms, dropoff_ms, at_ms)
 
-    def _set_etas(self, order: Order, pickup_ms: int | None, dropoff_ms: int, at_ms: int) -> bool:
+    def _set_etas(self, order: Order, pickup_ms: int | None, dropoff_ms: int, at_ms: int, exact: bool = False) -> bool:
         risk = risk_of(order.due_ms, dropoff_ms, at_ms, self.settings.risk.at_risk_ms)
         moved = (
-            order.eta_dropoff_ms is None
+            exact
+            or order.eta_dropoff_ms is None
             or abs(order.eta_dropoff_ms - dropoff_ms) >= ETA_STEP_MS
             or (order.eta_pickup_ms is None) != (pickup_ms is None)
+            or abs((order.eta_pickup_ms or 0) - (pickup_ms or 0)) >= ETA_STEP_MS
             or risk != order.risk
         )
         if moved:

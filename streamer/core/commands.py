@@ -24,8 +24,9 @@ from streamer.core.events import (
     SetDuty,
     Undo,
 )
-from streamer.core.orders import GIVEN, ON_BOARD, Step, advance, illegal, next_status
+from streamer.core.orders import COMING_BACK, GIVEN, ON_BOARD, Step, advance, illegal, next_status
 from streamer.core.state import Before, CommandRecord, Driver, KeyRecord, Order
+from streamer.core.views import order_view
 
 AUTOPILOT = "autopilot"
 
@@ -63,7 +64,8 @@ def repeated(assignments: Assignments, item: Command | OrderPlaced) -> Output | 
 def remember_key(assignments: Assignments, at_ms: int, item: Command | OrderPlaced, done: CommandDone) -> None:
     """Keeps what a key stands for, for `keys_kept_ms`."""
     if item.key is not None:
-        record = KeyRecord(at_ms, _fingerprint(item), done.command_id, done.order_ids)
+        answer = _encoder.encode([order_view(assignments.state.orders[order_id]) for order_id in done.order_ids])
+        record = KeyRecord(at_ms, _fingerprint(item), done.command_id, done.order_ids, answer)
         assignments.state.keys[f"{item.actor}:{item.key}"] = record
 
 
@@ -203,7 +205,7 @@ def _hand_over(assignments: Assignments, at_ms: int, item: HandOver, command_id:
         return (Refused("unknown_driver", f"there is no driver {item.to_driver_id if driver else item.driver_id}"),)
     if to is driver:
         return (Refused("bad_field", "to_driver_id: a driver cannot hand over to itself"),)
-    movable = GIVEN if to is None else (*GIVEN, *ON_BOARD)
+    movable = GIVEN if to is None else (*GIVEN, *ON_BOARD, *COMING_BACK)
     orders = [order for order_id in driver.order_ids if (order := state.orders[order_id]).status in movable]
     if not orders:
         return (Refused("bad_transition", f"driver {driver.id} has no orders to hand over"),)
@@ -217,7 +219,7 @@ def _hand_over(assignments: Assignments, at_ms: int, item: HandOver, command_id:
         if to is None:
             assignments.take(order, "unassign", at_ms, item.actor, item.reason, command_id)
         else:
-            step: Step = "hand_over" if order.status in ON_BOARD else "reassign"
+            step: Step = "reassign" if order.status in GIVEN else "hand_over"
             assignments.give(order, to, step, at_ms, item.actor, item.reason, command_id)
             assignments.tally(order.mall_id).reassigned += 1
     return _done(assignments, at_ms, command_id, item.actor, "hand_over", before, [driver.id, to.id if to else None])
@@ -298,7 +300,7 @@ def _compensation(order: Order, was: Before, record: CommandRecord) -> Step:
         return "unassign"
     if order.driver_id is None:
         return "assign"
-    return "hand_over" if order.status in ON_BOARD else "reassign"
+    return "reassign" if order.status in GIVEN else "hand_over"
 
 
 def _restore(

@@ -16,7 +16,7 @@ Instant = Annotated[int, Meta(ge=0, le=2**53)]
 Lat = Annotated[float, Meta(ge=-90, le=90)]
 Lng = Annotated[float, Meta(ge=-180, le=180)]
 ShortText = Annotated[str, Meta(max_length=512)]
-Key = Annotated[str, Meta(min_length=1, max_length=128)]
+Key = Annotated[str, Meta(min_length=1, max_length=160)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 
 ReportKind = Literal[

@@ -37,7 +37,7 @@ class FenceIndex:
 
     A point's res-9 cell rules out most of the world; near a mall its res-11 cell names the fences it is wholly in and
     those that need the exact polygon. Cells come from the `overlap` rule: the usual centroid rule misses 37 % of the
-    points inside a footprint (INGEST).
+    points inside mall-sized footprints (measured on 40 of them at res 9).
     """
 
     def __init__(self, floor: Floor, rules: FenceRules) -> None:

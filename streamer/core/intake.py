@@ -20,7 +20,7 @@ def place(assignments: Assignments, at_ms: int, item: OrderPlaced, command_id: s
     state = assignments.state
     external = f"{item.mall_id}/{item.external_id}"
     if item.external_id is not None and external in state.external:
-        return (_again(state.orders[state.external[external]], item, command_id),)
+        return (_again(state.orders[state.external[external]], item),)
     state.orders_placed += 1
     order = Order(
         f"o-{state.orders_placed}", item.mall_id, item.stores, item.dropoff, item.placed_ms, item.due_ms, item.ready_ms,
@@ -52,12 +52,12 @@ def _refusal(assignments: Assignments, item: OrderPlaced) -> Refused | None:
     return None
 
 
-def _again(order: Order, item: OrderPlaced, command_id: str) -> Output:
+def _again(order: Order, item: OrderPlaced) -> Output:
     same = (order.stores, order.dropoff, order.placed_ms, order.due_ms, order.items) == (
         item.stores, item.dropoff, item.placed_ms, item.due_ms, item.items,
     )  # fmt: skip
     if same:
-        return CommandDone(command_id, (order.id,), repeated=True)
+        return CommandDone(order.history[0].command_id or "", (order.id,), repeated=True)
     return Refused(
         "duplicate_external_id", f"external_id {item.external_id!r} is order {order.id}, placed otherwise",
         order_id=order.id,

@@ -7,7 +7,7 @@ Rules of the table:
 - `placed` as a target means "back in the queue": an order whose store has said ready goes to `ready` instead.
 - A store may say ready at any time before collection; readiness is a time on the order, not a gate in the chain.
 - Drivers forget to press buttons: an arrival without `accepted`, a pick-up without an arrival and a delivery without
-  an arrival at the door are legal. A delivery without a pick-up never is.
+  an arrival at the door are legal. A pick-up of an order not even accepted, and a delivery without a pick-up, are not.
 - Before the pick-up an order can be given to somebody else; after it only by handing the goods over.
 - `delivered`, `cancelled` and `returned` are final; only an undo of the cancellation reopens `cancelled`.
 """
@@ -26,6 +26,7 @@ Step = Literal[
 QUEUED: tuple[Status, ...] = ("placed", "ready")
 GIVEN: tuple[Status, ...] = ("assigned", "enroute_to_pickup", "arrived_at_pickup")
 ON_BOARD: tuple[Status, ...] = ("picked_up", "enroute_to_dropoff", "arrived_at_dropoff")
+COMING_BACK: tuple[Status, ...] = ("failed", "returning")
 ENDED: tuple[Status, ...] = ("delivered", "cancelled", "returned")
 STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -55,6 +56,8 @@ TRANSITIONS: dict[tuple[Status, Step], Status] = {
     ("picked_up", "hand_over"): "picked_up",
     ("enroute_to_dropoff", "hand_over"): "picked_up",
     ("arrived_at_dropoff", "hand_over"): "picked_up",
+    ("failed", "hand_over"): "failed",
+    ("returning", "hand_over"): "returning",
 }
 for _status in QUEUED:
     TRANSITIONS[_status, "cancel"] = "cancelled"

@@ -63,7 +63,7 @@ def judge(driver: Driver, ping: Ping, rules: PingRules) -> Verdict:
 
     `late`: its fix is older than the one shown. `inaccurate`: vaguer than `max_accuracy_m`. `jump`: further than the
     fastest believable driver gets, noise allowed for; a run of jumps that agree with each other is believed at last,
-    since then the last good fix was the wrong one. Source: INGEST, traccar's FilterHandler.
+    since then the last good fix was the wrong one. Source: traccar's FilterHandler.
     """
     last = driver.ping
     if ping.accuracy_m is not None and ping.accuracy_m > rules.max_accuracy_m:

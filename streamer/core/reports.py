@@ -79,8 +79,8 @@ def _refusal(assignments: Assignments, driver: Driver, report: Report) -> Refuse
 
 
 def _first_step(order: Order, report: Report) -> Step:
-    """The step a report begins with: an arrival at the door means that the driver has left the mall."""
-    if report.report == "arrived_at_dropoff" and order.status == "picked_up":
+    """The step a report begins with: to be at the door, the driver must have left the mall."""
+    if report.report in {"arrived_at_dropoff", "delivered"} and order.status == "picked_up":
         return "left_mall"
     return report.report  # type: ignore[return-value]  # order reports are steps by name
 

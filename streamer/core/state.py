@@ -129,12 +129,16 @@ class CommandRecord(Struct):
 
 
 class KeyRecord(Struct, frozen=True):
-    """What an idempotency key stands for: the request's fingerprint and the answer it got."""
+    """What an idempotency key stands for: the request's fingerprint and the answer it got.
+
+    `answer` is the JSON array of the orders as they were then, in the outside's form.
+    """
 
     at_ms: int
     fingerprint: str
     command_id: str
     order_ids: tuple[str, ...]
+    answer: bytes = b"[]"
 
 
 class Tally(Struct):

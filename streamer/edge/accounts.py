@@ -192,11 +192,17 @@ class Accounts:
             "UPDATE token SET revoked_ms = ? WHERE digest = ? AND revoked_ms IS NULL", (at_ms, _digest(token))
         )
 
-    def revoke_all(self, kind: TokenKind, name: str, at_ms: int) -> bool:
-        """Ends every token of a driver, gateway or program, as when a phone is lost. False if there was none."""
-        return self._file.write(
-            "UPDATE token SET revoked_ms = ? WHERE kind = ? AND name = ? AND revoked_ms IS NULL", (at_ms, kind, name)
-        )
+    def revoke_all(self, kind: TokenKind | None, name: str, at_ms: int) -> int:
+        """Ends every token of a driver, gateway or program (None: of any of them), as when a phone is lost.
+
+        Returns how many there were.
+        """
+        with self._file.change() as db:
+            db.execute(
+                "UPDATE token SET revoked_ms = ? WHERE kind = ifnull(?, kind) AND name = ? AND revoked_ms IS NULL",
+                (at_ms, kind, name),
+            )
+            return db.changes()
 
     # ------------------------------------------------------------ people
 

@@ -25,7 +25,7 @@ from streamer.edge.link import link_secret
 from streamer.edge.recordings.fixtures import SUFFIX, FixtureReader
 from streamer.edge.recordings.replay import Progress, ReplaySource, floor_of
 from streamer.edge.runner import Runner
-from streamer.edge.server import LOOPBACK, Streamer, run_until_stopped, shut_down, stop_while_starting
+from streamer.edge.server import LOOPBACK, Streamer, origins_of, run_until_stopped, shut_down, stop_while_starting
 
 log = structlog.get_logger("demo")
 
@@ -88,7 +88,7 @@ async def _run(
     source = ReplaySource(runner, fixture, clock)
     name = options.fixture.name.removesuffix(SUFFIX)
     sign = Sign("replay", options.speed, name, runner.clock_offset_ms)
-    streamer = Streamer(runner, accounts, secret := link_secret(directory), sign)
+    streamer = Streamer(runner, accounts, secret := link_secret(directory), sign, origins_of(options.port))
     child: DashboardChild | None = None
     try:
         await runner.start()

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 import msgspec
 import structlog
@@ -17,7 +18,7 @@ from msgspec import Struct
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.http11 import Request, Response
 
-from streamer.core.errors import ConfigurationError, StorageError
+from streamer.core.errors import ConfigurationError, MallFileError, StorageError
 from streamer.core.malls import Floor, parse_malls
 from streamer.core.settings import Settings
 from streamer.edge import link
@@ -28,6 +29,7 @@ from streamer.edge.feed import Feed
 from streamer.edge.frames import Sign
 from streamer.edge.gateway import gateway
 from streamer.edge.gateway.gateway import Gateway
+from streamer.edge.gateway.limits import GatewaySettings
 from streamer.edge.journal.contract import SCHEMA, JournalHeader
 from streamer.edge.journal.recovery import recover
 from streamer.edge.journal.sqlite import SqliteJournal
@@ -48,13 +50,18 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Streamer:
     """Gateway, feed, desk and link of one runner, on one port."""
 
-    def __init__(self, runner: Runner, accounts: Accounts, secret: str, sign: Sign | None = None) -> None:
+    def __init__(
+        self, runner: Runner, accounts: Accounts, secret: str, sign: Sign | None = None, origins: tuple[str, ...] = ()
+    ) -> None:
+        """`origins` are those of pages that may open driver sockets; a page also needs a token."""
         self.runner = runner
         self.accounts = accounts
         self.feed = Feed(runner, sign)
         wall = WallClock()
-        self.gateway = Gateway(runner, accounts, own_clock=self.feed.sign.mode == "replay", wall=wall)
-        self.link = Link(Desk(runner, accounts, wall), self.feed, secret)
+        self.gateway = Gateway(
+            runner, accounts, GatewaySettings(origins=origins), own_clock=self.feed.sign.mode == "replay", wall=wall
+        )
+        self.link = Link(Desk(runner, accounts, wall, self.gateway.tally), self.feed, secret)
         self.port = 0
         self._doors: dict[str, Gateway | Link] = {gateway.PATH: self.gateway, link.PATH: self.link}
         self._server: Server | None = None
@@ -95,13 +102,22 @@ class Streamer:
 
 
 class LiveOptions(Struct, frozen=True, kw_only=True):
-    """How a live floor is run. `malls` None: those of the journal, or the demo malls for a new one."""
+    """How a live floor is run. `malls` None: those of the journal, or the demo malls for a new one.
+
+    `origins` are those of pages that may open driver sockets.
+    """
 
     data: Path
     malls: Path | None = None
     settings: Settings | None = None
     host: str = LOOPBACK
     port: int = 8765
+    origins: tuple[str, ...] = ()
+
+
+def origins_of(dashboard_port: int) -> tuple[str, ...]:
+    """The origins of a dashboard's own pages, as a browser on this machine names them."""
+    return tuple(f"http://{host}:{dashboard_port}" for host in (LOOPBACK, "localhost"))
 
 
 async def run_live(options: LiveOptions, beside: Callable[[Streamer], Awaitable[None]] | None = None) -> None:
@@ -120,7 +136,7 @@ async def run_live(options: LiveOptions, beside: Callable[[Streamer], Awaitable[
         recovered = recover(journal)
         log.info("recovered", seq=recovered.engine.state.seq, replayed=recovered.replayed)
         runner = Runner(recovered.engine, journal, WallClock(), recovered.snapshot_seq)
-        streamer = Streamer(runner, accounts, link_secret(options.data))
+        streamer = Streamer(runner, accounts, link_secret(options.data), origins=options.origins)
     except BaseException:
         journal.close()
         accounts.close()
@@ -206,7 +222,8 @@ def read_malls(path: Path) -> Floor:
     """Read a malls file.
 
     Raises:
-        ConfigurationError: it cannot be read, is no JSON, or a feature is wrong (`MallFileError` names it).
+        ConfigurationError: it cannot be read, is no JSON, or a feature is wrong, or names a time zone that nobody
+            knows (`MallFileError` names it).
     """
     try:
         collection: Any = msgspec.json.decode(path.read_bytes())
@@ -214,7 +231,12 @@ def read_malls(path: Path) -> Floor:
         raise ConfigurationError(f"cannot read malls from {path}: {error.strerror}") from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path} is not JSON: {error}") from error
-    return parse_malls(collection)
+    floor = parse_malls(collection)
+    # Here and not in `parse_malls`: the core opens no files, and a recording must replay without a zone database.
+    for mall in floor.malls.values():
+        if mall.timezone not in available_timezones():
+            raise MallFileError(f"mall {mall.id}", f"its timezone {mall.timezone!r} is not in the time zone database")
+    return floor
 
 
 def port_fault(error: OSError, port: int) -> ConfigurationError:

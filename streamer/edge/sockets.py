@@ -31,7 +31,7 @@ async def serve_sockets(handle: Handle, check: Check, host: str, port: int, max_
     """Listens on `port` (0: any free one). `check` sees every handshake and may answer it instead.
 
     Compression is off: it is shared by nobody, costs 50 KiB a socket, and is how small frames unpack to huge ones.
-    Source: RELIABILITY §5.
+    Source: OWASP WebSocket Security Cheat Sheet for the kinds of limits; the numbers are ours.
     """
     return await serve(
         handle,

@@ -7,7 +7,7 @@ import pytest
 from dashboard import theme
 from tests.browser.conftest import READY, Floor, OpenFloor
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Drivers in view with nothing else near, so that the pixel under them is theirs.
 ALONE = """states => {

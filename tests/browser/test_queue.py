@@ -4,7 +4,7 @@ import pytest
 
 from tests.browser.conftest import OpenFloor
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 STATE = """() => {
   const listed = mallard.queue.listed();

@@ -7,7 +7,7 @@ import pytest
 from tests.browser.conftest import Floor, OpenFloor
 
 NOT_COLLECTED = "o => ['assigned', 'enroute_to_pickup'].includes(o.status)"
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def choose(floor: Floor, place: int) -> str:
@@ -49,7 +49,7 @@ async def test_an_order_is_reassigned_by_clicking_and_undone(open_floor: OpenFlo
 
 async def test_a_conflict_shows_who_was_faster_and_offers_the_same_again(open_floor: OpenFloor) -> None:
     floor = await open_floor()
-    order_id = await floor.open_order("at_mall")
+    order_id = await floor.open_order("unassigned")
     driver_id = await choose(floor, 0)
     # Another client changes the order, and the button is pressed before the feed can tell.
     status = await floor.ask(

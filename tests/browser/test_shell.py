@@ -7,18 +7,19 @@ from playwright.async_api import WebSocketRoute
 
 from tests.browser.conftest import READY, OpenFloor
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_j_and_k_walk_the_queue_by_risk_and_escape_goes_back(open_floor: OpenFloor) -> None:
     floor = await open_floor()
     await floor.page.click('[data-tab="all"]')
     await floor.page.hover("#queue-box")  # held still, so that the order cannot change between two keys
-    listed = await floor.until("() => { const l = mallard.queue.listed(); return l.length > 3 ? l : null; }")
+    await floor.until("() => mallard.queue.listed().length > 3")
     for key, place in (("j", 0), ("j", 1), ("j", 2), ("k", 1)):
         await floor.page.keyboard.press(key)
-        await floor.until("id => mallard.hands.selection?.id === id", listed[place])
-    assert f"order={listed[1]}" in floor.page.url
+        at_place = "place => mallard.hands.selection && mallard.hands.selection.id === mallard.queue.listed()[place]"
+        await floor.until(at_place, place)
+    assert f"order={await floor.ask('mallard.hands.selection.id')}" in floor.page.url
     await floor.page.keyboard.press("Escape")
     await floor.until("() => mallard.hands.selection === null")
 

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from streamer.core.events import CommandDone, HandOver, Refused, RouteChanged, SetDuty
@@ -280,3 +281,40 @@ def test_position_fixes_the_rank_of_the_delivery(bench: Bench) -> None:
     assert drops[0] == last.id
     times = [stop.eta_ms for stop in bench.engine.state.drivers["d-1"].route]
     assert all(a < b for a, b in pairwise(times))
+
+
+@pytest.mark.parametrize("returning", [False, True])
+def test_goods_that_come_back_can_be_handed_over_too(two: Bench, returning: bool) -> None:
+    order = two.place()
+    two.command("assign", order, "d-1")
+    if returning is False:
+        # Something to deliver first, so that the return is not begun yet.
+        other = two.place()
+        two.command("assign", other, "d-1")
+        two.report("accepted", other)
+        two.report("picked_up", other)
+    two.report("accepted", order)
+    two.report("picked_up", order)
+    two.report("failed", order)
+    assert order.status == ("returning" if returning else "failed")
+    assert refusal(two.do(HandOver("d-1", "d-2", "maya"))) is None
+    assert order.driver_id == "d-2"
+    assert [stop.kind for stop in two.engine.state.drivers["d-2"].route if stop.order_id == order.id] == ["return"]
+    assert refusal(two.report("returned", order)) is None
+
+
+def test_repeated_placement_names_its_own_command(bench: Bench) -> None:
+    first = bench.do(an_order(external_id="113-1"))
+    bench.command("hold", bench.engine.state.orders["o-1"])
+    again = bench.do(an_order(external_id="113-1"))
+    assert isinstance(first[0], CommandDone)
+    assert isinstance(again[0], CommandDone)
+    assert again[0].command_id == first[0].command_id
+
+
+def test_key_keeps_the_answer_as_it_was(two: Bench) -> None:
+    order = two.place()
+    two.command("assign", order, "d-1", key="k-1", expected_version=1)
+    two.command("unassign", order)
+    shown = msgspec.json.decode(two.engine.state.keys["maya:k-1"].answer)
+    assert [(one["status"], one["driver_id"], one["version"]) for one in shown] == [("assigned", "d-1", 2)]

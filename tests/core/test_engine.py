@@ -122,7 +122,7 @@ REPORTS = ["on_duty", "off_duty", "on_break", "accepted", "declined", "arrived_a
 
 
 class Floor(RuleBasedStateMachine):
-    """Dispatchers, drivers and time in any order. The invariants are RELIABILITY's I2-I7."""
+    """Dispatchers, drivers and time in any order. No order with two drivers, nothing reopened, no marker set back."""
 
     def __init__(self) -> None:
         super().__init__()

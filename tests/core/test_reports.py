@@ -123,3 +123,11 @@ def test_risk_rises_with_time(given: Bench) -> None:
         given.do(Tick(), 2 * MINUTE)
         seen.append(order.risk)
     assert list(dict.fromkeys(seen)) == ["on_time", "at_risk", "late"]
+
+
+def test_delivery_without_an_arrival_is_one_trip_like_any_other(given: Bench) -> None:
+    order = given.engine.state.orders["o-1"]
+    for step in ("accepted", "picked_up", "delivered"):
+        assert refusal(given.report(step, order)) is None
+    assert [line.action for line in order.history][-3:] == ["picked_up", "left_mall", "delivered"]
+    assert given.engine.state.tallies["plaza"].trips == 1

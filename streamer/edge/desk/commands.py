@@ -15,6 +15,7 @@ from streamer.core.events import (
     DriverRegistered,
     HandOver,
     OrderCommand,
+    OrderPlaced,
     Output,
     Refused,
     SetDuty,
@@ -47,21 +48,24 @@ class Commands:
         if not who.may_see(order.mall_id):
             raise CallRefusedError(403, "forbidden", f"mall {order.mall_id} is outside your scope")
         done = self._done(await self.runner.ask(order))
-        return Answer(self._order_after(done), 200 if done.repeated else 201)
+        stored = self._stored(order)
+        return Answer(self._order_after(done, stored), 200 if done.repeated and stored is None else 201)
 
     async def command(self, who: Caller, params: calls.OrderChange) -> Answer:
         """One command on one order: the order as it now is, and the command's id."""
         command = self._order_command(who, params)
-        return Answer(self._order_after(self._done(await self.runner.ask(command))))
+        done = self._done(await self.runner.ask(command))
+        return Answer(self._order_after(done, self._stored(command)))
 
     async def bulk(self, who: Caller, params: calls.Bulk) -> Answer:
         """Many commands; a result for each, in their order. Of an atomic bulk that was refused, none is a success."""
         checked = [self._check(who, raw) for raw in params.commands]
         if params.atomic and (refused := self._refused_together(checked)):
-            return Answer({"items": [self._result(problem) for problem in refused]})
+            return Answer({"items": [self._result(problem, problem) for problem in refused]})
         # All are handed in before the first is waited for: nothing gets in between, and they share a commit.
         waits = [_handed_in(self.runner, entry) for entry in checked]
-        return Answer({"items": [self._result(await wait) for wait in waits]})
+        came = [await wait for wait in waits]
+        return Answer({"items": [self._result(one, entry) for one, entry in zip(came, checked, strict=True)]})
 
     async def undo(self, who: Caller, params: calls.UndoOf) -> Answer:
         """Take a command back: the orders as they now are."""
@@ -69,7 +73,8 @@ class Commands:
         for was in record.before if record else ():
             self.reads.find_order(who, was.order_id)
         undo = Undo(params.command_id, who.name, params.reason, params.key)
-        return Answer(self._orders_after(self._done(await self.runner.ask(undo))))
+        done = self._done(await self.runner.ask(undo))
+        return Answer(self._orders_after(done, self._stored(undo)))
 
     async def hand_over(self, who: Caller, params: calls.HandOverOf) -> Answer:
         """Give all orders of a driver to another, or back to the queue: the orders as they now are."""
@@ -79,7 +84,8 @@ class Commands:
         for order_id in driver.order_ids:
             self.reads.find_order(who, order_id)
         item = HandOver(params.driver_id, params.to_driver_id, who.name, params.reason, params.key)
-        return Answer(self._orders_after(self._done(await self.runner.ask(item))))
+        done = self._done(await self.runner.ask(item))
+        return Answer(self._orders_after(done, self._stored(item)))
 
     async def duty(self, who: Caller, params: calls.DutyOf) -> Answer:
         """Put a driver on or off duty; one nobody knows is registered first, for the malls of the caller's scope."""
@@ -149,21 +155,33 @@ class Commands:
         shown = order_view(order) if order is not None and status == 409 else None
         return CallRefusedError(status, refused.code, refused.message, shown)
 
-    def _result(self, came: tuple[Output, ...] | CallRefusedError) -> dict[str, object]:
+    def _result(
+        self, came: tuple[Output, ...] | CallRefusedError, entry: OrderCommand | CallRefusedError
+    ) -> dict[str, object]:
         try:
             if isinstance(came, CallRefusedError):
                 raise came
-            return {"status": 200, "body": self._order_after(self._done(came))}
+            stored = None if isinstance(entry, CallRefusedError) else self._stored(entry)
+            return {"status": 200, "body": self._order_after(self._done(came), stored)}
         except CallRefusedError as error:
             return {"status": error.status, "problem": error.problem}
 
-    def _order_after(self, done: CommandDone) -> dict[str, object]:
+    def _stored(self, item: OrderPlaced | OrderCommand | HandOver | Undo) -> list[dict[str, object]] | None:
+        """The orders as the first answer to this key showed them, or None without a key (or a key never used)."""
+        record = self.runner.engine.state.keys.get(f"{item.actor}:{item.key}") if item.key else None
+        return msgspec.json.decode(record.answer, type=list[dict[str, object]]) if record else None
+
+    def _order_after(self, done: CommandDone, stored: list[dict[str, object]] | None) -> dict[str, object]:
+        if stored:
+            return {**stored[0], "command_id": done.command_id}
         order = self.runner.engine.state.orders.get(done.order_ids[0])
         if order is None:
             raise CallRefusedError(410, "gone", f"order {done.order_ids[0]} ended long ago")
         return {**msgspec.structs.asdict(order_view(order)), "command_id": done.command_id}
 
-    def _orders_after(self, done: CommandDone) -> dict[str, object]:
+    def _orders_after(self, done: CommandDone, stored: list[dict[str, object]] | None) -> dict[str, object]:
+        if stored is not None:
+            return {"command_id": done.command_id, "items": stored}
         orders = self.runner.engine.state.orders
         return {
             "command_id": done.command_id,

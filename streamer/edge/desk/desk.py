@@ -15,8 +15,10 @@ from streamer.edge.clock import Clock
 from streamer.edge.desk import calls
 from streamer.edge.desk.calls import Answer, Call, Caller, CallRefusedError
 from streamer.edge.desk.commands import Commands
+from streamer.edge.desk.counters import Counters
 from streamer.edge.desk.people import People
 from streamer.edge.desk.reads import Reads
+from streamer.edge.gateway.socket import Tally
 from streamer.edge.journal.contract import StorageFullError
 from streamer.edge.runner import Runner
 
@@ -34,13 +36,15 @@ class Entry(Struct, frozen=True):
 class Desk:
     """Answers the calls of docs/link.md."""
 
-    def __init__(self, runner: Runner, accounts: Accounts, clock: Clock) -> None:
+    def __init__(self, runner: Runner, accounts: Accounts, clock: Clock, tally: Tally | None = None) -> None:
+        """`tally` is the gateway's, where there is one."""
         self.runner = runner
         reads = Reads(runner)
         commands = Commands(runner, reads)
         people = People(runner, accounts, clock)
         self.table: dict[str, Entry] = {
             "ready": Entry(None, calls.Nothing, reads.ready),
+            "counters": Entry(None, calls.Nothing, Counters(runner, tally or Tally()).counters),
             "login": Entry(None, calls.Login, people.login),
             "session": Entry(None, calls.Session, people.session),
             "bearer": Entry(None, calls.Bearer, people.bearer),

@@ -9,7 +9,7 @@ from msgspec import Struct
 class GatewaySettings(Struct, frozen=True):
     """The limits of the driver socket.
 
-    Source: RELIABILITY's table of limits. The rate is higher than its 2/s because a phone that was offline uploads
+    Source: our own choice. A phone sends one ping every 1-5 s; the rate is far higher because one that was offline uploads
     what it kept, and must be able to do so faster than it makes more.
     """
 
@@ -21,13 +21,13 @@ class GatewaySettings(Struct, frozen=True):
     bad_frames_per_min: float = 50.0
     """So many frames with an error in them are answered; then the socket is closed with 1008."""
     ack_interval_s: float = 1.0
-    """Least time between two acks of a driver's pings. A gateway gets one after every commit."""
+    """Least time between two acks of a driver's pings, on its own socket or a gateway's."""
     backlog_bound: int = 20_000
     """Inputs waiting for their commit above which no socket is read."""
     write_soft_bytes: int = 64 * 1024
     write_hard_bytes: int = 1024 * 1024
     slow_grace_s: float = 2.0
-    """More than `soft` unread for this long: closed with 1013. More than `hard`: cut off. Source: RELIABILITY §0.2,
+    """More than `soft` unread for this long: closed with 1013. More than `hard`: cut off. Measured
     where a stalled reader's buffer grew without end because the library's keep-alive waits behind it."""
     close_timeout_s: float = 3.0
     """How long a closed peer may take to agree before the connection is cut."""

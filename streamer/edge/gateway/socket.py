@@ -50,7 +50,7 @@ class Socket:
         """Drivers that this gateway has spoken for on this socket."""
         self.taken = self.refused = 0
         self._loop = asyncio.get_running_loop()
-        self._ack_interval_s = settings.ack_interval_s if owner.kind == "driver" else 0.0
+        self._ack_interval_s = settings.ack_interval_s
         self._acked_s = -settings.ack_interval_s
         self._acking: asyncio.TimerHandle | None = None
         self._pending: dict[str, Pending] = {}

@@ -117,6 +117,10 @@ def damaged(row: Row) -> JournalDamagedError:
     return JournalDamagedError(f"the journal is damaged at seq {row.first_seq}: the checksum does not fit the row")
 
 
+LAST_INSTANT_MS = 253_402_300_799_999
+"""The end of the year 9999, where calendars stop."""
+
+
 def select(connection: apsw.Connection, sql: str, *bindings: int | str) -> Iterator[Any]:
     """The rows of a query, whose columns only the query's text types."""
     yield from connection.execute(sql, bindings)
@@ -128,8 +132,8 @@ def crc_of(columns: tuple[object, ...], body: bytes) -> int:
 
 
 def day_table(at_ms: int) -> str:
-    """The table of the UTC day an instant lies in."""
-    return f"pings_{datetime.fromtimestamp(at_ms / 1000, UTC):%Y%m%d}"
+    """The table of the UTC day an instant lies in; beyond the year 9999, of that year's last day."""
+    return f"pings_{datetime.fromtimestamp(min(at_ms, LAST_INSTANT_MS) / 1000, UTC):%Y%m%d}"
 
 
 def entry_row(entry: Entry) -> EntryRow:

@@ -59,8 +59,10 @@ class SqliteJournal:
             StorageError: the files cannot be opened or written.
         """
         database.require_sqlite()
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = folder / "journal.db"
+        # Made before SQLite opens it, so that it is never readable by others; -wal and -shm inherit the mode.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         self._lock = database.lock(folder)
         try:
             self._connection = apsw.Connection(str(self.path), vfs=vfs or None)

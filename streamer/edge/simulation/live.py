@@ -51,15 +51,15 @@ async def simulate_connect(
         client: instead of one made for `api_url` and `api_token`; it is not closed.
 
     Raises:
-        ConfigurationError: an address or token is wrong, or the floor has no such mall.
+        ConfigurationError: an address or token is wrong, nothing answers there at first, or the floor has no such mall.
     """
     own = client or httpx.AsyncClient(
         base_url=api_url, headers={"Authorization": f"Bearer {api_token}"}, timeout=TIMEOUT_S
     )
     try:
+        uplink = Uplink(url, token, lambda route: world.learn([_changed(route)]))
         desk = OrderDesk(own, script.mall_ids, dispatch)
         world = await _world_now(script, desk)
-        uplink = Uplink(url, token, lambda route: world.learn([_changed(route)]))
         await _live(world, uplink, desk, progress)
         return _tally(uplink, desk)
     except ExceptionGroup as group:

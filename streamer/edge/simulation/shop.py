@@ -51,6 +51,7 @@ class OrderDesk:
         self._client, self._mall_ids, self._dispatch = client, mall_ids, dispatch
         self._orders: dict[str, str] = {}
         self._jobs: asyncio.Queue[tuple[str, OrderPlaced]] = asyncio.Queue()
+        self._reached = False
         self.placed = self.given = self.refused = 0
 
     def place(self, order: OrderPlaced) -> None:
@@ -65,9 +66,13 @@ class OrderDesk:
         """The floor's malls, as decoded GeoJSON.
 
         Raises:
-            ConfigurationError: the token is refused.
+            ConfigurationError: the API cannot be reached, or refuses the token.
         """
-        return (await self._ask("GET", "/malls")).json()
+        answer = await self._ask("GET", "/malls")
+        try:
+            return answer.raise_for_status().json()
+        except (httpx.HTTPStatusError, ValueError) as error:
+            raise ConfigurationError(f"what answers at {self._client.base_url} is no dashboard of Mallard") from error
 
     async def run(self) -> None:
         """Do what is asked, in order, and look for orders to give out, until cancelled.
@@ -131,7 +136,7 @@ class OrderDesk:
         return int(answer.json()["at_ms"]) if answer.is_success else 0
 
     async def _ask(self, method: str, path: str, body: object = None) -> httpx.Response:
-        """One call; while the floor cannot be reached or is overloaded, again, with full jitter."""
+        """One call; while a floor that was there cannot be reached or is overloaded, again, with full jitter."""
         backoff = Backoff()
         while True:
             try:
@@ -141,7 +146,12 @@ class OrderDesk:
                         f"the API answers {answer.status_code} to {method} {path}: check the token"
                     )
                 if answer.status_code < 500 and answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                    self._reached = True
                     return answer
-            except httpx.TransportError:
-                pass  # Down or restarting; commands carry versions and orders their ids, so asking again is safe.
+                fault = f"it answers {answer.status_code}"
+            except httpx.TransportError as error:
+                fault = str(error) or type(error).__name__
+            # Down or restarting; commands carry versions and orders their ids, so asking again is safe.
+            if not self._reached:
+                raise ConfigurationError(f"the API at {self._client.base_url} cannot be used: {fault}")
             await asyncio.sleep(backoff.wait_s())

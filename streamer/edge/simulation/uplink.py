@@ -11,6 +11,7 @@ from itertools import groupby
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
+from websockets.uri import parse_uri
 
 from streamer.core.errors import ConfigurationError
 from streamer.core.events import Ping, Report
@@ -21,6 +22,8 @@ RETRY_S = 2.0
 """A message refused as retryable is sent again after this."""
 KEPT = 10_000
 """Messages kept for a driver through an outage; the oldest pings beyond it are lost, as a phone would lose them."""
+
+NOBODY = 401, 403
 
 Said = Ping | Report
 Key = int | str
@@ -39,6 +42,15 @@ class Uplink:
     """
 
     def __init__(self, url: str, token: str, on_route: Callable[[Route], None]) -> None:
+        """Does not connect yet.
+
+        Raises:
+            ConfigurationError: `url` is no address of a socket.
+        """
+        try:
+            parse_uri(url)
+        except InvalidURI as error:
+            raise ConfigurationError(f"{url} is not the address of a gateway") from error
         self._url, self._headers, self._on_route = url, {"Authorization": f"Bearer {token}"}, on_route
         self._kept: dict[str, dict[Key, Said]] = {}
         self._again: list[tuple[float, str, Key]] = []
@@ -52,7 +64,7 @@ class Uplink:
         """Stay connected until `close`.
 
         Raises:
-            ConfigurationError: the address or the token is wrong; waiting would not mend that.
+            ConfigurationError: nothing answers the first time, or the token is wrong; waiting would not mend that.
         """
         backoff = Backoff()
         while not self._closing:
@@ -60,14 +72,15 @@ class Uplink:
                 async with connect(self._url, additional_headers=self._headers, compression=None) as socket:
                     backoff.reset()
                     await self._talk(socket)
-            except InvalidURI as error:
-                raise ConfigurationError(f"{self._url} is not the address of a gateway") from error
             except InvalidStatus as error:
-                if error.response.status_code < 500:
-                    status = error.response.status_code
-                    raise ConfigurationError(f"the gateway at {self._url} answers {status}: check the token") from error
-            except (OSError, InvalidHandshake, WebSocketException):
-                pass  # Down or in the middle of a restart: wait and come again.
+                status = error.response.status_code
+                if status < 500 or not self.connects:
+                    hint = ": check the token" if status in NOBODY else ""
+                    raise ConfigurationError(f"the gateway at {self._url} answers {status}{hint}") from error
+            except (OSError, InvalidHandshake, WebSocketException) as error:
+                # Once it was there, it is down or in the middle of a restart: wait and come again.
+                if not self.connects:
+                    raise ConfigurationError(f"the gateway at {self._url} cannot be reached: {error}") from error
             finally:
                 self._socket = None
             if not self._closing:
