@@ -127,7 +127,16 @@
   /** The handles between panes, by pointer and by arrow keys; widths are kept in this browser. */
   function bindHandles() {
     const floor = document.getElementById('floor');
-    const width = (side, px) => floor.style.setProperty(`--${side}`, `${Math.max(260, Math.min(800, px))}px`);
+    const width = (side, px) => {
+      const within = Math.round(Math.max(260, Math.min(800, px)));
+      floor.style.setProperty(`--${side}`, `${within}px`);
+      try { localStorage.setItem(`mallard-${side}`, within); } catch { /* it then lasts as long as the page */ }
+    };
+    for (const side of ['left', 'right']) {
+      let kept = null;
+      try { kept = Number(localStorage.getItem(`mallard-${side}`)); } catch { /* nothing is kept */ }
+      if (kept) width(side, kept);
+    }
     const now = (side) => document.getElementById(side === 'left' ? 'pane-queue' : 'pane-inspect').getBoundingClientRect().width;
     document.querySelectorAll('[data-handle]').forEach((handle) => {
       const side = handle.dataset.handle;

@@ -22,7 +22,7 @@ from streamer.edge.recordings.fixtures import FixtureError, FixtureReader, find_
 DISTRIBUTION = "mallard-dispatch"
 MIN_PYTHON = (3, 11)
 MIN_FREE_BYTES = 1_000_000_000
-"""A day of 5,000 drivers' pings is some 10 GB; below this the day may not be finished. (134 bytes a ping as JSON, one each 5 s.)"""
+"""A day of 5,000 drivers' pings is some 10 GB; below this the day may not be finished."""
 SECRETS = ("accounts.db", "accounts.db-wal", "accounts.db-shm", "link.secret")
 DEMO_FIXTURES = ("saturday-rush", "two-malls", "bad-day")
 

@@ -44,7 +44,9 @@ async def test_lost_link_is_not_ready_but_alive(program: httpx.AsyncClient, stre
     answer = await program.get("/readyz")
     assert (answer.status_code, answer.json()["reason"]) == (503, "the streamer cannot be reached")
     assert (await program.get("/healthz")).status_code == 200
-    assert "mallard_link_up 0" in (await program.get("/metrics")).text
+    text = (await program.get("/metrics")).text
+    assert "mallard_link_up 0" in text
+    assert "mallard_streamer_" not in text
 
 
 async def test_metrics_count_answers_and_feed(program: httpx.AsyncClient, streamer: Any, a_frame: Any) -> None:
@@ -56,6 +58,18 @@ async def test_metrics_count_answers_and_feed(program: httpx.AsyncClient, stream
     assert 'mallard_http_answers_total{status="401"} 1\n' in text
     assert "mallard_feed_age_seconds 0." in text
     assert "mallard_feed_readers 0\n" in text
+
+
+async def test_metrics_hold_the_counters_of_the_streamer(program: httpx.AsyncClient, streamer: Any) -> None:
+    counters = {"seq": 12_345_678, "acks_total": 3, "nacks_total.code.bad_field": 4, "nacks_total.code.x_1": 5}
+    streamer.handlers["counters"] = lambda _params, _who: (200, counters)
+    text = (await program.get("/metrics")).text
+    assert "# TYPE mallard_streamer_seq gauge\nmallard_streamer_seq 12345678\n" in text
+    assert "# TYPE mallard_streamer_acks_total counter\nmallard_streamer_acks_total 3\n" in text
+    assert (
+        "# TYPE mallard_streamer_nacks_total counter\n"
+        'mallard_streamer_nacks_total{code="bad_field"} 4\nmallard_streamer_nacks_total{code="x_1"} 5\n'
+    ) in text
 
 
 def test_exposition_has_help_and_type_for_each_metric() -> None:

@@ -54,7 +54,8 @@ def test_everybody_is_either_suggested_or_excluded_with_a_reason(bench: Bench) -
     bench.engine.state.drivers["d-6"].shift_end_ms = bench.at_ms + MINUTE
     ranking = rank(bench.engine, order.id)
     assert {one.driver_id: one.reason for one in ranking.excluded} == {
-        "d-0": "off duty", "d-1": "on break", "d-2": "declined before", "d-3": "serves other malls", "d-4": "full", "d-8": "no position",
+        "d-0": "off duty", "d-1": "on break", "d-2": "declined before", "d-3": "serves other malls", "d-4": "full",
+        "d-8": "no position",
         "d-5": "position doubtful", "d-6": "shift ends before delivery",
     }  # fmt: skip
     assert [candidate.driver_id for candidate in ranking.items] == ["d-7"]

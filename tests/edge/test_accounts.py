@@ -170,10 +170,19 @@ def test_all_tokens_of_a_lost_phone_end_at_once(accounts: Accounts) -> None:
         accounts.register_driver(driver_id)
     lost = [accounts.mint_driver_token("d-1", T0) for _ in range(3)]
     other = accounts.mint_driver_token("d-2", T0)
-    assert accounts.revoke_all("driver", "d-1", T0)
+    assert accounts.revoke_all("driver", "d-1", T0) == 3
     assert [accounts.owner(token) for token in lost] == [None] * 3
     assert accounts.owner(other) is not None
-    assert not accounts.revoke_all("driver", "d-1", T0)
+    assert accounts.revoke_all("driver", "d-1", T0) == 0
+
+
+def test_a_name_is_revoked_in_one_kind_or_in_all(accounts: Accounts) -> None:
+    fleet, robot = accounts.mint_gateway_token("x", (), T0), accounts.mint_api_token("x", "viewer", (), T0)
+    assert accounts.revoke_all("driver", "x", T0) == 0
+    assert accounts.revoke_all("api", "x", T0) == 1
+    assert (accounts.owner(fleet) is None, accounts.owner(robot) is None) == (False, True)
+    assert accounts.revoke_all(None, "x", T0) == 1
+    assert accounts.owner(fleet) is None
 
 
 def test_a_driver_has_to_be_registered_before_its_token(accounts: Accounts) -> None:

@@ -16,10 +16,13 @@ from typing import NamedTuple
 import apsw
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 from streamer import cli
 from streamer.core.engine import Engine
-from streamer.edge.accounts import Accounts
+from streamer.edge.accounts import Accounts, BadLoginError
 from streamer.edge.journal.contract import Note
 from streamer.edge.recordings.fixtures import read_companion
 from tests.builders import T0, a_collection, a_floor
@@ -83,9 +86,13 @@ def free_port() -> int:
         ("serve --config none.toml", 1, "cannot read none.toml: No such file"),
         ("serve --config bad.toml", 1, "unknown field `prot`"),
         ("serve --config broken.toml", 1, "broken.toml: "),
+        ("serve --config port0.toml", 1, "port0.toml: Expected `int` >= 1 - at `$.port`"),
+        ("serve --config port70000.toml", 1, "port70000.toml: Expected `int` <= 65535 - at `$.ingest_port`"),
+        ("serve --config origin.toml", 1, "- at `$.origins[0]`"),
         ("serve --malls none.geojson", 1, "cannot read malls from none.geojson"),
         ("serve --malls bad.toml", 1, "bad.toml is not JSON"),
         ("serve --malls empty.geojson", 1, "no feature is a mall"),
+        ("serve --malls zone.geojson", 1, "mall plaza: its timezone 'Mars/Olympus' is not in the time zone database"),
         ("serve --public", 1, "--public needs MALLARD_LINK_SECRET in the environment"),
         ("serve --data journal --malls malls.geojson", 1, "was begun with other malls"),
         ("record --out day.txt", 2, "a fixture is called NAME.ndjson.zst"),
@@ -96,14 +103,29 @@ def free_port() -> int:
         ("simulate", 2, "give one of --out FILE and --connect URL"),
         ("simulate --out day.ndjson.zst --connect ws://127.0.0.1:1", 2, "give one of"),
         ("simulate --connect ws://127.0.0.1:1", 2, "--connect needs --token"),
-        ("simulate --out day.ndjson.zst --drivers 0", 1, "drivers must be between 1 and"),
+        ("simulate --out day.ndjson.zst --drivers 0", 2, "Invalid value for '--drivers': "),
+        (
+            "simulate --connect ws://127.0.0.1:1 --token t --api-token t --api http://127.0.0.1:1",
+            1,
+            "the API at http://127.0.0.1:1 cannot be used: ",
+        ),
+        ("simulate --connect ws://127.0.0.1:1 --token t --api-token t --api nowhere", 1, "the API at nowhere"),
+        (
+            "simulate --connect not-a-url --token t --api-token t",
+            1,
+            "not-a-url/v1/drivers is not the address of a gateway",
+        ),
         ("simulate --out day.ndjson.zst --mall nope", 1, "there is no mall nope"),
         ("simulate --out day.ndjson.zst --story nope", 1, "there is no story nope"),
         ("token", 2, ""),
         ("token driver a/b", 1, "'a/b' cannot name a driver"),
         ("token api robot", 2, "Missing option '--role'"),
         ("token api robot --role king", 2, "'king' is no role"),
+        ("token revoke d-7", 1, "there is no token of 'd-7' in mallard-data"),
+        ("token revoke d-7 --kind api", 1, "there is no api token of 'd-7' in mallard-data"),
+        ("token revoke d-7 --kind king", 2, "'king' is not one of"),
         ("user add maya --role king", 2, "'king' is no role"),
+        ("user remove maya", 1, "there is no user 'maya' in mallard-data"),
         ("audit verify", 1, "there is no readable journal"),
         ("audit verify --data damaged", 1, "the audit chain breaks at seq "),
         ("evaluate", 2, "No such command"),
@@ -118,6 +140,10 @@ def test_an_error_is_one_clear_line_with_its_exit_code(
     Path("broken.ndjson.zst").write_bytes(b"nothing of the kind")
     Path("bad.toml").write_text("prot = 8050\n")
     Path("broken.toml").write_text("port = [\n")
+    Path("port0.toml").write_text("port = 0\n")
+    Path("port70000.toml").write_text("ingest_port = 70000\n")
+    Path("origin.toml").write_text('origins = ["https://app.example/"]\n')
+    Path("zone.geojson").write_text(json.dumps(another_floor(timezone="Mars/Olympus")))
     Path("empty.geojson").write_text('{"type":"FeatureCollection","features":[]}')
     Path("malls.geojson").write_text(json.dumps(another_floor()))
     _, entries = a_history(3)
@@ -136,16 +162,16 @@ def test_an_error_is_one_clear_line_with_its_exit_code(
         assert done.err.count("\n") == 1
 
 
-def another_floor() -> dict[str, object]:
+def another_floor(**properties: object) -> dict[str, object]:
     collection = a_collection()
-    collection["features"][0]["properties"]["name"] = "Another"
+    collection["features"][0]["properties"].update({"name": "Another", **properties})
     return collection
 
 
 @pytest.mark.parametrize(
     "words",
-    ["", "demo", "serve", "replay", "record", "simulate", "token", "token driver", "token gateway", "token api", "user",
-     "user add", "doctor", "audit", "audit verify"],
+    ["", "demo", "serve", "replay", "record", "simulate", "token", "token driver", "token gateway", "token api",
+     "token revoke", "user", "user add", "user remove", "doctor", "audit", "audit verify"],
 )  # fmt: skip
 def test_every_command_has_help(mallard: Mallard, words: str) -> None:
     done = mallard(*words.split(), "--help")
@@ -226,6 +252,32 @@ def test_a_password_is_read_from_stdin(mallard: Mallard, monkeypatch: pytest.Mon
     accounts.close()
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert mallard("user", "add", "maya", "--role", "viewer").err == "mallard: no password was given\n"
+
+
+def test_tokens_of_a_name_are_revoked_of_one_kind_or_of_all(mallard: Mallard) -> None:
+    accounts = Accounts(Path("floor"))
+    words = ("driver x", "driver x", "gateway x", "api x --role viewer", "driver y")
+    tokens = [mallard("token", *each.split(), "--data", "floor").out.strip() for each in words]
+
+    def alive() -> list[bool]:
+        return [accounts.owner(token) is not None for token in tokens]
+
+    assert mallard("token", "revoke", "x", "--kind", "driver", "--data", "floor") == (0, "2 revoked\n", "")
+    assert alive() == [False, False, True, True, True]
+    assert mallard("token", "revoke", "x", "--data", "floor") == (0, "2 revoked\n", "")
+    assert alive() == [False, False, False, False, True]
+    accounts.close()
+
+
+def test_a_removed_user_is_logged_out(mallard: Mallard) -> None:
+    accounts = Accounts(Path("floor"))
+    accounts.add_user("maya", "correct horse", "viewer")
+    session, _ = accounts.login("maya", "correct horse", T0)
+    assert mallard("user", "remove", "maya", "--data", "floor").code == 0
+    assert accounts.session(session, T0) is None
+    with pytest.raises(BadLoginError):
+        accounts.login("maya", "correct horse", T0)
+    accounts.close()
 
 
 def test_audit_verify_says_how_far_the_chain_is_whole(mallard: Mallard, tmp_path: Path) -> None:
@@ -335,6 +387,52 @@ def test_a_demo_plays_shows_its_log_ins_and_cleans_up(tmp_path: Path) -> None:
     assert not folder.exists()
     with socket.create_server(("127.0.0.1", demo.port)):
         pass
+
+
+def test_serve_lets_its_own_pages_and_those_of_its_file_open_sockets(tmp_path: Path) -> None:
+    data, port, ingest_port = tmp_path / "the floor", free_port(), free_port()
+    (tmp_path / "serve.toml").write_text('origins = ["https://drivers.example"]\n')
+    accounts = Accounts(data)
+    accounts.register_driver("d-1")
+    token = accounts.mint_driver_token("d-1", T0)
+    accounts.close()
+    log = tmp_path / "serve.log"
+    with log.open("w") as out:
+        running = subprocess.Popen(
+            [
+                sys.executable, "-m", "streamer.cli", "serve", "--config", str(tmp_path / "serve.toml"), "--data",
+                str(data), "--port", str(port), "--ingest-port", str(ingest_port),
+            ],
+            stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        for _ in range(TIMEOUT_S * 10):
+            if "add people with" in log.read_text():
+                break
+            assert running.poll() is None, log.read_text()
+            time.sleep(0.1)
+        assert f"mallard user add NAME --role ops-lead --data '{data}'\n" in log.read_text()
+        for origin in (f"http://127.0.0.1:{port}", f"http://localhost:{port}", "https://drivers.example"):
+            assert welcomed(ingest_port, token, origin), origin
+        for origin in (f"http://127.0.0.1:{ingest_port}", "https://elsewhere.example"):
+            assert not welcomed(ingest_port, token, origin), origin
+    finally:
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=15) == 0
+
+
+def welcomed(port: int, token: str, origin: str) -> bool:
+    """Whether a browser's page of this origin, which can send no Authorization, gets in."""
+    protocols = [Subprotocol("mallard.v1"), Subprotocol(f"bearer.{token}")]
+    try:
+        with connect(
+            f"ws://127.0.0.1:{port}/v1/drivers", origin=Origin(origin), subprotocols=protocols, proxy=None
+        ) as page:
+            return '"type":"welcome"' in str(page.recv(timeout=10))
+    except InvalidStatus as refused:
+        if refused.response.status_code != 403:
+            raise
+        return False
 
 
 @pytest.mark.parametrize("after_s", [0.7, 1.2, 2.0, 3.0])

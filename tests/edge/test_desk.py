@@ -1,6 +1,7 @@
 """The desk: who may call what, what the answers are, and how refusals are worded."""
 
 import asyncio
+from collections import Counter as Counts
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from streamer.edge.accounts import Accounts
 from streamer.edge.clock import ManualClock
 from streamer.edge.desk.calls import Call, Caller, CallRefusedError
 from streamer.edge.desk.desk import Desk
+from streamer.edge.gateway.socket import Tally
 from streamer.edge.journal.contract import MemoryJournal, Note
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.runner import Runner
@@ -79,7 +81,8 @@ async def counter(tmp_path: Path) -> AsyncIterator[Counter]:
 # ---------------------------------------------------------------- who may
 
 LEAST: dict[str, str] = {
-    "ready": "nobody", "login": "nobody", "session": "nobody", "bearer": "nobody", "logout": "nobody",
+    "ready": "nobody", "counters": "nobody",
+    "login": "nobody", "session": "nobody", "bearer": "nobody", "logout": "nobody",
     "state": "viewer", "malls": "viewer", "hexes": "viewer", "kpis": "viewer", "orders": "viewer", "order": "viewer",
     "history": "viewer", "drivers": "viewer", "driver": "viewer",
     "candidates": "dispatcher", "preview": "dispatcher", "place": "dispatcher", "command": "dispatcher",
@@ -365,6 +368,23 @@ async def test_state_gives_the_hash_of_the_engine(counter: Counter) -> None:
 
 
 # ---------------------------------------------------------------- people
+
+
+async def test_counters_are_numbers_of_the_gateway_the_runner_and_the_engine(counter: Counter) -> None:
+    before = await counter.body("counters", None)
+    assert all(isinstance(number, int) for number in before.values())
+    assert before["seq"] == counter.runner.engine.state.seq > 0
+    assert before["pings_judged_total.verdict.ok"] == 2
+    assert (before["full"], before["quarantined_total"], before["rebuilt_total"]) == (0, 0, 0)
+    tally = Tally(opened=5, refused=2, pings=7, reports=3, acks=6, nacks=Counts(bad_field=4), closed=Counts({1001: 3}))
+    counter.desk = Desk(counter.runner, counter.accounts, counter.clock, tally)
+    counter.runner.full, counter.runner.rebuilt, counter.runner.quarantined = True, 9, 8
+    after = await counter.body("counters", None)
+    assert after == {
+        **before, "sockets_open": 2, "sockets_opened_total": 5, "sockets_closed_total.code.1001": 3,
+        "handshakes_refused_total": 2, "pings_total": 7, "reports_total": 3, "acks_total": 6,
+        "nacks_total.code.bad_field": 4, "full": 1, "rebuilt_total": 9, "quarantined_total": 8,
+    }  # fmt: skip
 
 
 async def test_a_log_in_opens_a_session_until_logout_and_is_audited(counter: Counter) -> None:

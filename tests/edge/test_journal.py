@@ -1,5 +1,6 @@
 """The journal: what was appended comes back, in order, whole, or not at all and loudly."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -202,6 +203,18 @@ def test_a_full_disk_fails_the_batch_and_a_probe_tells_when_there_is_room(tmp_pa
 
 
 # ---------------------------------------------------------------- opening
+
+
+def test_nobody_else_can_read_what_is_made(tmp_path: Path) -> None:
+    old = os.umask(0o022)
+    try:
+        journal = SqliteJournal(tmp_path / "floor", a_header())
+    finally:
+        os.umask(old)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "floor").iterdir()}
+    journal.close()
+    assert modes == dict.fromkeys(("journal.db", "journal.db-wal", "journal.db-shm", "journal.lock"), 0o600)
+    assert (tmp_path / "floor").stat().st_mode & 0o777 == 0o700
 
 
 def test_two_programs_cannot_hold_one_journal(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -311,14 +312,78 @@ async def test_routes_are_passed_on() -> None:
 
 async def test_a_server_that_is_restarting_is_called_again() -> None:
     async with a_link() as link:
+        await until(lambda: link.gate.sockets)
         link.gate.status = 503
+        await link.gate.sockets[0].close(1012)
         await link.uplink.say([a_ping(1)])
         await asyncio.sleep(0.2)
         link.gate.status = 200
         await until(lambda: link.uplink.waiting == 0, 15)
 
 
-@pytest.mark.parametrize(("url", "reason"), [("http://127.0.0.1:1/", "not the address of a gateway")])
+@pytest.mark.parametrize("status", [404, 503])
+async def test_a_server_that_refuses_the_first_connection_is_not_waited_for(status: int) -> None:
+    gate = Gate()
+    gate.status = status
+    async with serve(gate.handle, "127.0.0.1", 0, process_request=gate.check) as server, asyncio.timeout(5):
+        port = next(iter(server.sockets)).getsockname()[1]
+        with pytest.raises(ConfigurationError, match=rf"answers {status}$"):
+            await Uplink(f"ws://127.0.0.1:{port}/v1/drivers", GATEWAY_TOKEN, lambda _route: None).run()
+
+
+async def test_a_gateway_that_is_not_there_ends_the_run_at_once(tmp_path: Path) -> None:
+    async with a_floor(tmp_path) as floor, asyncio.timeout(5):
+        floor.url = "ws://127.0.0.1:1/v1/drivers"
+        with pytest.raises(
+            ConfigurationError, match=r"the gateway at ws://127\.0\.0\.1:1/v1/drivers cannot be reached"
+        ):
+            await floor.live(a_script(60))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (httpx.Response(503), "cannot be used: it answers 503"),
+        (httpx.Response(404), "is no dashboard of Mallard"),
+        (httpx.Response(200, text="<html>"), "is no dashboard of Mallard"),
+    ],
+)
+async def test_an_api_that_does_not_serve_at_first_ends_the_run(
+    tmp_path: Path, answer: httpx.Response, reason: str
+) -> None:
+    async with a_floor(tmp_path) as floor, asyncio.timeout(5):
+        other = httpx.MockTransport(lambda _: answer)
+        async with httpx.AsyncClient(transport=other, base_url="http://floor") as client:
+            floor.client = client
+            with pytest.raises(ConfigurationError, match=reason):
+                await floor.live(a_script(60))
+
+
+async def test_an_api_that_goes_away_later_is_called_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_floor(tmp_path) as floor:
+        answers, asked = floor.client.request, 0
+
+        async def request(*words: Any, **options: Any) -> httpx.Response:
+            nonlocal asked
+            asked += 1
+            if asked in {2, 3}:
+                raise httpx.ConnectError("down")
+            return await answers(*words, **options)
+
+        monkeypatch.setattr(floor.client, "request", request)
+        tally = await floor.live(a_script(8), dispatch=False)
+    assert asked > 3
+    assert tally.placed > 0
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:1/", "not the address of a gateway"),
+        ("not-a-url/v1/drivers", "not the address of a gateway"),
+        ("ws://127.0.0.1:1/", "the gateway at ws://127.0.0.1:1/ cannot be reached: "),
+    ],
+)
 async def test_a_wrong_address_is_said(url: str, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         await Uplink(url, GATEWAY_TOKEN, lambda _route: None).run()

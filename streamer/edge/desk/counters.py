@@ -1,6 +1,6 @@
 """What the streamer counted, as one flat table of numbers for the dashboard's `/metrics`.
 
-It must not know the text that machines are shown, nor name a driver, an order or a mall: `/metrics` is open to everybody.
+It must not know the text that machines are shown, nor name a driver, an order or a mall: `/metrics` is open to all.
 """
 
 from streamer.edge.desk import calls
@@ -10,7 +10,7 @@ from streamer.edge.runner import Runner
 
 
 class Counters:
-    """Reads the tallies of the gateway and the runner. A key is `name`, or `name.label.value`; counts end in `_total`."""
+    """Reads the tallies of the gateway and the runner. A key is `name` or `name.label.value`, of a count `…_total`."""
 
     def __init__(self, runner: Runner, tally: Tally) -> None:
         self.runner = runner

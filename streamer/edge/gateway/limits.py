@@ -9,8 +9,8 @@ from msgspec import Struct
 class GatewaySettings(Struct, frozen=True):
     """The limits of the driver socket.
 
-    Source: our own choice. A phone sends one ping every 1-5 s; the rate is far higher because one that was offline uploads
-    what it kept, and must be able to do so faster than it makes more.
+    Source: our own choice. A phone sends a ping every 1-5 s; the rate is far higher, because one that was offline
+    uploads what it kept, and must be able to do so faster than it makes more.
     """
 
     messages_per_s: float = 50.0
