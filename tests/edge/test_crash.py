@@ -174,7 +174,8 @@ async def test_kill_9_under_load_loses_nothing_acknowledged(data: Path) -> None:
     for _ in range(CYCLES):
         program = Program(data)
         work = asyncio.create_task(load.run(program.port))
-        await asyncio.sleep(0.6 + random.random() / 2)
+        # Long enough for a second ack: there is at most one a second for a driver.
+        await asyncio.sleep(1.5 + random.random())
         await asyncio.to_thread(program.end, signal.SIGKILL)
         await work
         on_disk, orders = journaled(data)

@@ -140,7 +140,7 @@ def linked(port: int, path: str, token: str) -> connect:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["bad-day", "two-malls"])
+@pytest.mark.parametrize("name", ["bad-day", "saturday-rush", "two-malls"])
 async def test_the_same_recording_through_real_sockets_gives_the_same_hash(name: str, tmp_path: Path) -> None:
     path = find_fixture(name)
     with FixtureReader(path) as fixture:
