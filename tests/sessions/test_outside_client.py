@@ -88,7 +88,10 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served = Served(tmp_path_factory.mktemp("outside"))
     yield served
-    assert served.stop() == 0, (served.folder / "log.txt").read_text()
+    code, log = served.stop(), (served.folder / "log.txt").read_text()
+    assert code == 0, log
+    assert "Traceback" not in log
+    assert "Fatal" not in log
 
 
 def receive(driver: ClientConnection, kind: str, **match: Any) -> dict[str, Any]:
