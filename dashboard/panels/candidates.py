@@ -97,23 +97,22 @@ def _row(
 
 def _bar(item: Candidate, terms: list[str], longest: float) -> Component:
     parts = [
-        html.Span(
-            className="term", style={"width": f"{100 * value / longest:.2f}%", "background": term_colour(terms, name)}
-        )
+        html.Span(className="term", style={"width": f"{100 * value / longest:.2f}%", "background": term_colour(name)})
         for name in terms
         if (value := item.terms.get(name, 0.0)) > 0
     ]
     return html.Span(parts, className="bar", **attributes({"aria-hidden": "true"}))
 
 
-def term_colour(terms: Sequence[str], name: str) -> str:
-    """The colour of a term among those shown; it stays the same in bar and legend."""
-    return f"var(--term-{list(terms).index(name) % TERM_COLOURS + 1})"
+def term_colour(name: str) -> str:
+    """The colour of a term: always the same one, whichever others are shown. A term without words gets the last."""
+    known = list(formats.TERM_WORDS)
+    return f"var(--term-{known.index(name) + 1 if name in known else TERM_COLOURS})"
 
 
 def _legend(terms: list[str]) -> Component:
     keys = [
-        html.Span([html.I(style={"background": term_colour(terms, name)}), formats.words(name, formats.TERM_WORDS)])
+        html.Span([html.I(style={"background": term_colour(name)}), formats.words(name, formats.TERM_WORDS)])
         for name in terms
     ]
     return html.Div(keys, className="legend")

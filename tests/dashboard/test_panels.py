@@ -11,11 +11,11 @@ from dash.development.base_component import Component
 from msgspec.structs import replace
 
 import dashboard
-from dashboard import ids
+from dashboard import formats, ids
 from dashboard.figures.places import Places, read_places
 from dashboard.pages.shell import shell_layout
 from dashboard.panels import dialogs, header, order, preview, queue
-from dashboard.panels.candidates import Candidate, Excluded, Ranking, candidates_panel
+from dashboard.panels.candidates import Candidate, Excluded, Ranking, candidates_panel, term_colour
 from dashboard.panels.driver import driver_panel
 from dashboard.panels.mall import mall_panel, waiting_by_store
 from dashboard.panels.timeline import timeline
@@ -332,3 +332,8 @@ def test_the_queue_is_sorted_by_minutes_to_breach_and_never_animates() -> None:
     grid = next(part for part in parts(queue.queue_panel()) if getattr(part, "id", None) == ids.QUEUE)
     assert grid.dashGridOptions["animateRows"] is False
     assert grid.getRowId == "params.data.id"
+
+
+def test_a_cost_term_has_one_colour_whatever_else_is_shown() -> None:
+    terms = [*formats.TERM_WORDS, "a term of tomorrow"]
+    assert len({term_colour(name) for name in terms}) == len(terms)
