@@ -110,8 +110,11 @@ class Assignments:
 
     # ------------------------------------------------------------ ETA, slack, risk
 
-    def settle(self, driver: Driver, at_ms: int) -> list[Output]:
-        """After a driver's orders or stops changed: times, a return that begins, the word for its state, the news."""
+    def settle(self, driver: Driver, at_ms: int, stops_changed: bool = True) -> list[Output]:
+        """After something happened to a driver: times, a return that begins, the word for its state, the news.
+
+        The driver is told its route only when its stops, or the number it has to present, changed.
+        """
         outputs: list[Output] = []
         if driver.route and driver.route[0].kind == "return":
             order = self.state.orders[driver.route[0].order_id]
@@ -120,7 +123,9 @@ class Assignments:
                 outputs.append(OrderChanged(order.id, order.mall_id))
         outputs.extend(self.refresh(driver, at_ms, exact=True))
         driver.state = driving.state_of(driver, self.state.orders, at_ms, self.settings)
-        return [*outputs, RouteChanged(driver.id, driver.assignment, tuple(driver.route)), DriverChanged(driver.id)]
+        if stops_changed:
+            outputs.append(RouteChanged(driver.id, driver.assignment, tuple(driver.route)))
+        return [*outputs, DriverChanged(driver.id)]
 
     def refresh(self, driver: Driver, at_ms: int, exact: bool = False) -> list[Output]:
         """Brings the ETAs and risks of everything a driver carries up to `at_ms`; what visibly moved is an output.

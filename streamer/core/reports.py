@@ -37,7 +37,7 @@ def _take_duty(assignments: Assignments, driver: Driver, at_ms: int, report: Rep
         return (Refused("bad_transition", f"driver {driver.id} still has {len(driver.order_ids)} orders"),)
     driver.duty = report.report  # type: ignore[assignment]  # the caller checked that it is a duty
     driver.last_active_ms = at_ms
-    return (ReportTaken(driver.id, report.id), *assignments.settle(driver, at_ms))
+    return (ReportTaken(driver.id, report.id), *assignments.settle(driver, at_ms, stops_changed=False))
 
 
 def _take_orders(assignments: Assignments, driver: Driver, at_ms: int, report: Report) -> tuple[Output, ...]:
@@ -45,13 +45,15 @@ def _take_orders(assignments: Assignments, driver: Driver, at_ms: int, report: R
     if refused is not None:
         return (refused,)
     changed: dict[str, Order] = {}
+    before = [(stop.kind, stop.order_id) for stop in driver.route]
     for order_id in dict.fromkeys(report.order_ids):
         order = assignments.state.orders[order_id]
         for departed in _step(assignments, driver, order, at_ms, report):
             changed[departed] = assignments.state.orders[departed]
         changed[order_id] = order
     driver.last_active_ms = at_ms
-    settled = assignments.settle(driver, at_ms)
+    after = [(stop.kind, stop.order_id) for stop in driver.route]
+    settled = assignments.settle(driver, at_ms, stops_changed=after != before)
     news = [OrderChanged(order.id, order.mall_id) for order in changed.values()]
     return (ReportTaken(driver.id, report.id), *news, *settled)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamer.core.events import HandOver, ReportTaken, Tick
+from streamer.core.events import HandOver, ReportTaken, RouteChanged, Tick
 from streamer.core.kpis import kpis
 from tests.builders import MINUTE, Bench, a_ping, a_report, refusal
 
@@ -131,3 +131,12 @@ def test_delivery_without_an_arrival_is_one_trip_like_any_other(given: Bench) ->
         assert refusal(given.report(step, order)) is None
     assert [line.action for line in order.history][-3:] == ["picked_up", "left_mall", "delivered"]
     assert given.engine.state.tallies["plaza"].trips == 1
+
+
+def test_driver_is_told_its_route_only_when_its_stops_change(given: Bench) -> None:
+    order = given.engine.state.orders["o-1"]
+    told = {}
+    for step in ("accepted", "arrived_at_pickup", "picked_up", "arrived_at_dropoff", "delivered"):
+        told[step] = any(isinstance(output, RouteChanged) for output in given.report(step, order))
+    assert [step for step in told if told[step]] == ["picked_up", "delivered"]
+    assert not any(isinstance(output, RouteChanged) for output in given.do(a_report("on_break")))
