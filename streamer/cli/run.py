@@ -164,6 +164,6 @@ def hint(card: DemoCard) -> str:
         "now=int(time.time()*1000);"
         "s.send(json.dumps(dict(type='report',id=str(now),report='on_duty',fix_ms=now)));"
         "s.send(json.dumps(dict(type='ping',seq=now,fix_ms=now,lat=36.1275,lng=-115.1716,accuracy_m=8)));"
-        "[print(s.recv()) for _ in range(5)]"
+        "[print(s.recv()) for _ in range(4)]"
     )
     return f'python -c "{code}"'
