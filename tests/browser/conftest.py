@@ -97,7 +97,12 @@ class Floor:
         """Clicks the first order of a tab that has candidates and is not just being collected; gives its id."""
         await self.page.click(f'[data-tab="{tab}"]')
         await self.until("() => mallard.queue.listed().length > 0")
-        early = "id => !['arrived_at_pickup', 'picked_up'].includes(mallard.model.orders.get(id).status)"
+        # The recording goes on: an order that is about to change by itself would meet the test as a conflict.
+        early = """id => {
+          const now = Math.max(...[...mallard.model.orders.values()].map(o => o.updated_ms));
+          const o = mallard.model.orders.get(id);
+          return !o.driver_id || (o.status === 'enroute_to_pickup' && o.eta_pickup_ms > now + 300000);
+        }"""
         for order_id in (await self.ask(f"mallard.queue.listed().filter({early})"))[:12]:
             if len(self.demo.rest("GET", f"/orders/{order_id}/candidates").json().get("items", [])) > 1:
                 await self.page.click(f'#queue-box .ag-row[row-id="{order_id}"]')
