@@ -1,4 +1,4 @@
-"""Simulates a world into a fixture file (`simulate_live` drives one against a running floor).
+"""Simulates a world into a fixture file (`live` drives one against a running floor).
 
 It must not know how drivers and stores behave: it carries inputs from the world to the engine, and outputs back.
 """
