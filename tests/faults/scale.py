@@ -1,0 +1,31 @@
+"""How much evidence a run gathers: a little in `make test`, more in `make prove`, less of that with `--short`.
+
+It must not know what is repeated; each suite takes its own number from here.
+"""
+
+import os
+
+from msgspec import Struct
+
+
+class Scale(Struct, frozen=True):
+    """How often each long suite repeats."""
+
+    kill_cycles: int
+    power_cuts: int
+    seeds: int
+    contested_commands: int
+    resumes: int
+    bad_inputs: int
+    storm_sockets: int
+    recovered_inputs: int
+    soak_s: int
+
+
+SCALES = {
+    "test": Scale(3, 20, 20, 500, 25, 4_000, 300, 20_000, 0),
+    "short": Scale(50, 1_000, 1_000, 10_000, 500, 100_000, 5_000, 1_000_000, 180),
+    "full": Scale(200, 2_000, 5_000, 10_000, 500, 200_000, 5_000, 1_000_000, 180),
+}
+SCALE = SCALES[os.environ.get("MALLARD_PROVE", "test")]
+"""The scale of this run, by the environment's MALLARD_PROVE."""
