@@ -8,6 +8,7 @@ from typing import Literal
 
 import h3.api.basic_int as h3
 import shapely
+from h3.api.basic_int import latlng_to_cell
 from msgspec import Struct
 from shapely.geometry import Point, Polygon
 from shapely.geometry.base import BaseGeometry
@@ -42,6 +43,7 @@ class FenceIndex:
 
     def __init__(self, floor: Floor, rules: FenceRules) -> None:
         self.fences = {fence.id: fence for mall in floor.malls.values() for fence in fences_of(mall, rules)}
+        self._malls = {fence.id: fence.mall_id for fence in self.fences.values() if fence.kind == "mall"}
         self._near: set[int] = set()
         self._whole: dict[int, tuple[str, ...]] = {}
         self._border: dict[int, tuple[str, ...]] = {}
@@ -61,9 +63,9 @@ class FenceIndex:
         """Ids of the fences that hold the point, sorted; `cell` is its res-9 cell. A border counts as inside."""
         if cell not in self._near:
             return ()
-        fine = h3.latlng_to_cell(lat, lng, FINE_RES)
+        fine = latlng_to_cell(lat, lng, FINE_RES)
         whole, border = self._whole.get(fine, ()), self._border.get(fine)
-        if not border:
+        if border is None:
             return whole
         exact = [fence_id for fence_id in border if shapely.intersects_xy(self.fences[fence_id].shape, lng, lat)]
         return tuple(sorted((*whole, *exact))) if exact else whole
@@ -71,8 +73,8 @@ class FenceIndex:
     def mall_of(self, fence_ids: tuple[str, ...]) -> str | None:
         """The mall whose footprint is among the fences; where two overlap, the lower id."""
         for fence_id in fence_ids:
-            if self.fences[fence_id].kind == "mall":
-                return self.fences[fence_id].mall_id
+            if fence_id in self._malls:
+                return self._malls[fence_id]
         return None
 
 
@@ -113,7 +115,7 @@ def observe(presence: FencePresence, inside: bool, at_ms: int, rules: FenceRules
     """
     if inside == presence.inside:
         presence.against = 0
-        return "dwell" if dwells(presence, at_ms, rules) else None
+        return None if presence.dwelt or not inside or not dwells(presence, at_ms, rules) else "dwell"
     presence.against += 1
     if presence.against < rules.confirm_fixes:
         return None

@@ -3,15 +3,14 @@
 It must not know pings or commands; cells come in, counts and shapes go out.
 """
 
-from collections.abc import Iterable
 from functools import lru_cache
-from math import sqrt
+from math import cos, inf, radians, sqrt
 
 import h3.api.basic_int as h3
 from msgspec import Struct
 
 from streamer.core.events import Hex
-from streamer.core.geo import flat_m
+from streamer.core.geo import METRES_PER_DEG, flat_m
 from streamer.core.malls import Mall
 from streamer.core.state import Driver, State
 
@@ -24,6 +23,13 @@ EDGE_M = 200.786
 MAX_RINGS = 24
 RING_MARGIN = 0.85
 """Cells near some places are smaller than average; distances promised by rings are cut by this."""
+
+HALF_RADIANS = radians(0.5)
+SAFE = (
+    -1.0,
+    *(((ring - 0.5) * RING_MARGIN * sqrt(3) * EDGE_M / METRES_PER_DEG) ** 2 for ring in range(1, MAX_RINGS + 1)),
+)
+"""By ring: the squared distance in degrees of latitude below which all are in this ring or one before it."""
 
 UNCOLLECTED = frozenset({"placed", "ready", "assigned", "enroute_to_pickup", "arrived_at_pickup"})
 
@@ -46,28 +52,36 @@ def boundary(cell: int) -> list[list[float]]:
 
 @lru_cache(maxsize=4096)
 def _ring(cell: int, k: int) -> tuple[int, ...]:
-    return tuple(sorted(h3.grid_ring(cell, k)))
+    """The cells `k` steps away. Malls are asked about again and again, and stay where they are: theirs are at hand."""
+    return tuple(h3.grid_ring(cell, k))
 
 
 class DriverIndex:
-    """Drivers by res-9 cell. Two of these exist: all drivers, and free drivers."""
+    """Drivers by res-9 cell. Two of these exist: all drivers, and free drivers.
+
+    A cell holds the drivers' own records, so a ping within a cell leaves the index alone.
+    """
 
     def __init__(self) -> None:
-        self.cells: dict[int, set[str]] = {}
+        self.cells: dict[int, dict[str, Driver]] = {}
         self._cell_of: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._cell_of)
 
-    def put(self, driver_id: str, cell: int) -> None:
-        """Places a driver in a cell, out of the one it was in."""
-        old = self._cell_of.get(driver_id)
-        if old == cell:
+    def put(self, driver: Driver) -> None:
+        """Places a driver in its cell, out of the one it was in."""
+        old = self._cell_of.get(driver.id)
+        if old == driver.cell:
             return
         if old is not None:
-            self._leave(driver_id, old)
-        self._cell_of[driver_id] = cell
-        self.cells.setdefault(cell, set()).add(driver_id)
+            self._leave(driver.id, old)
+        self._cell_of[driver.id] = driver.cell
+        members = self.cells.get(driver.cell)
+        if members is None:
+            self.cells[driver.cell] = {driver.id: driver}
+        else:
+            members[driver.id] = driver
 
     def drop(self, driver_id: str) -> None:
         """Takes a driver out; one that is not there is no fault."""
@@ -77,11 +91,11 @@ class DriverIndex:
 
     def _leave(self, driver_id: str, cell: int) -> None:
         members = self.cells[cell]
-        members.discard(driver_id)
+        del members[driver_id]
         if not members:
             del self.cells[cell]
 
-    def nearest(self, lat: float, lng: float, k: int, drivers: dict[str, Driver]) -> list[tuple[str, float]]:
+    def nearest(self, lat: float, lng: float, k: int) -> list[tuple[str, float]]:
         """The `k` nearest as (driver id, metres), nearest first, ties by id.
 
         Rings of cells are added until no unseen cell can hold a nearer driver; past `MAX_RINGS` (about 8 km) the few
@@ -89,29 +103,42 @@ class DriverIndex:
         """
         if k <= 0:
             return []
-        origin = hex_of(lat, lng)
         found: list[tuple[float, str]] = []
-        for ring in range(MAX_RINGS + 1):
-            members = (m for cell in _ring(origin, ring) if cell in self.cells for m in self.cells[cell])
-            found.extend(_measured(lat, lng, members, drivers))
+        origin, bound, seen = hex_of(lat, lng), inf, 0
+        for ring, safe in enumerate(SAFE):
+            for cell in _ring(origin, ring):
+                if cell in self.cells:
+                    members = self.cells[cell]
+                    seen += len(members)
+                    _measure(lat, lng, members, bound, found)
             if len(found) >= k:
                 found.sort()
-                if found[k - 1][0] <= (ring - 0.5) * RING_MARGIN * sqrt(3) * EDGE_M:
-                    return [(driver_id, metres) for metres, driver_id in found[:k]]
-            if len(found) == len(self):
+                del found[k:]
+                bound = found[-1][0]
+            if bound <= safe or seen == len(self):
                 break
         else:
-            found = list(_measured(lat, lng, self._cell_of, drivers))
-        return [(driver_id, metres) for metres, driver_id in sorted(found)[:k]]
+            found.clear()
+            for members in self.cells.values():
+                _measure(lat, lng, members, inf, found)
+        found.sort()
+        return [(driver_id, METRES_PER_DEG * sqrt(square)) for square, driver_id in found[:k]]
 
 
-def _measured(
-    lat: float, lng: float, members: Iterable[str], drivers: dict[str, Driver]
-) -> Iterable[tuple[float, str]]:
-    for driver_id in members:
-        ping = drivers[driver_id].ping
+def _measure(lat: float, lng: float, members: dict[str, Driver], bound: float, found: list[tuple[float, str]]) -> None:
+    """Adds (squared distance, driver id) of the members within `bound`; squares are of degrees of latitude.
+
+    This is `geo.flat_m` without its root, written out: nine tenths of a search for the nearest is spent here.
+    """
+    for driver_id, driver in members.items():
+        ping = driver.ping
         assert ping is not None, "an indexed driver has a position"
-        yield flat_m(lat, lng, ping.lat, ping.lng), driver_id
+        there = ping.lat
+        north = there - lat
+        east = ((ping.lng - lng + 180.0) % 360.0 - 180.0) * cos((lat + there) * HALF_RADIANS)
+        square = north * north + east * east
+        if square <= bound:
+            found.append((square, driver_id))
 
 
 class HexLayers(Struct):

@@ -10,6 +10,7 @@ from streamer.core.geo import METRES_PER_DEG
 from streamer.core.settings import PingRules
 from streamer.core.state import Driver
 
+RADIANS = radians(1)
 GAPS_KEPT = 32
 RECENT_KEPT = 32
 SPEED_FLOOR_S = 0.5
@@ -18,9 +19,10 @@ SPEED_FLOOR_S = 0.5
 
 def is_duplicate(driver: Driver, ping: Ping) -> bool:
     """Whether this very ping was taken before: by `seq`, or by (fix_ms, lat, lng) when it has none."""
-    if ping.seq is None:
+    seq = ping.seq
+    if seq is None:
         return (ping.fix_ms, ping.lat, ping.lng) in driver.recent
-    return ping.seq <= driver.last_seq and not any(low <= ping.seq <= high for low, high in driver.gaps)
+    return seq <= driver.last_seq and not any(low <= seq <= high for low, high in driver.gaps)
 
 
 def refusal(driver: Driver, ping: Ping, at_ms: int, rules: PingRules) -> Refused | None:
@@ -42,10 +44,11 @@ def note_identity(driver: Driver, ping: Ping) -> None:
     if seq is None:
         driver.recent.append((ping.fix_ms, ping.lat, ping.lng))
         del driver.recent[:-RECENT_KEPT]
+    elif seq == driver.last_seq + 1:
+        driver.last_seq = seq
     elif seq > driver.last_seq:
-        if seq > driver.last_seq + 1:
-            driver.gaps.append((driver.last_seq + 1, seq - 1))
-            del driver.gaps[:-GAPS_KEPT]
+        driver.gaps.append((driver.last_seq + 1, seq - 1))
+        del driver.gaps[:-GAPS_KEPT]
         driver.last_seq = seq
     else:
         driver.gaps = [part for gap in driver.gaps for part in _without(gap, seq)]
@@ -73,7 +76,8 @@ def judge(driver: Driver, ping: Ping, rules: PingRules) -> Verdict:
     if ping.fix_ms < last.fix_ms:
         return "late"
     if is_reachable(last, ping, rules):
-        driver.jumps.clear()
+        if driver.jumps:
+            driver.jumps.clear()
         return "ok"
     if driver.jumps and not is_reachable(driver.jumps[-1], ping, rules):
         driver.jumps.clear()
@@ -86,8 +90,9 @@ def judge(driver: Driver, ping: Ping, rules: PingRules) -> Verdict:
 
 def is_reachable(last: Ping, ping: Ping, rules: PingRules) -> bool:
     """Whether a driver can have come from `last` to `ping` in the time between their fixes."""
-    north = ping.lat - last.lat
-    east = ((ping.lng - last.lng + 180.0) % 360.0 - 180.0) * cos(radians(last.lat))
+    lat = last.lat
+    north = ping.lat - lat
+    east = ((ping.lng - last.lng + 180.0) % 360.0 - 180.0) * cos(lat * RADIANS)
     seconds = (ping.fix_ms - last.fix_ms) / 1000
     limit_m = rules.max_speed_mps * (seconds if seconds > SPEED_FLOOR_S else SPEED_FLOOR_S) + rules.jump_allowance_m
     limit_deg = limit_m / METRES_PER_DEG

@@ -7,18 +7,18 @@ before the inputs it shows are durable: each frame waits at a barrier of the run
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from streamer.core.events import DriverChanged, Hex, Input, OrderChanged, Output, PingTaken, RouteChanged
+from streamer.core.events import DriverChanged, Hex, OrderChanged, PingTaken, RouteChanged
 from streamer.core.hexes import HexGrid, HexLayers
 from streamer.core.kpis import Kpis, kpis
 from streamer.core.state import Driver
 from streamer.core.views import order_view
 from streamer.edge.frames import DeltaFrame, Sign, SnapshotFrame, driver_columns, hex_columns
-from streamer.edge.runner import Runner
+from streamer.edge.runner import Heard, Runner
 
 FRAME_S = 0.5
 KEPT_FRAMES = 120
@@ -100,15 +100,16 @@ class Feed:
 
     # ------------------------------------------------------------ what changed
 
-    def _hear(self, item: Input, outputs: tuple[Output, ...]) -> None:
-        for output in outputs:
-            match output:
-                case PingTaken() | DriverChanged() | RouteChanged():
-                    self._dirty_drivers.add(output.driver_id)
-                case OrderChanged():
-                    self._malls[output.mall_id].dirty_orders.add(output.order_id)
-                case _:
-                    pass
+    def _hear(self, heard: Sequence[Heard]) -> None:
+        for _, outputs in heard:
+            for output in outputs:
+                match output:
+                    case PingTaken() | DriverChanged() | RouteChanged():
+                        self._dirty_drivers.add(output.driver_id)
+                    case OrderChanged():
+                        self._malls[output.mall_id].dirty_orders.add(output.order_id)
+                    case _:
+                        pass
 
     def _sort_drivers(self) -> None:
         """Put changed drivers on the floor they are shown on, and take them off the one they left."""

@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import structlog
 from websockets.asyncio.connection import broadcast
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from streamer.core.errors import ConfigurationError, StorageError
+from streamer.edge.connection import DirectConnection
 from streamer.edge.desk.calls import Call, CallRefusedError, Subscribe
 from streamer.edge.desk.desk import Desk, field_fault
 from streamer.edge.feed import Feed
@@ -47,14 +47,14 @@ class Link:
         self.feed = feed
         self._secret = secret
 
-    def check_request(self, connection: ServerConnection, request: Request) -> Response | None:
+    def check_request(self, connection: DirectConnection, request: Request) -> Response | None:
         """Let a handshake with the link's secret through (None), or answer it with 401."""
         offered = bearer_of(request.headers) or ""
         if hmac.compare_digest(offered.encode(), self._secret.encode()):
             return None
         return unauthorized(connection, "the link's secret is needed")
 
-    async def handle(self, connection: ServerConnection) -> None:
+    async def handle(self, connection: DirectConnection) -> None:
         """Serve one connection that `check_request` let through, until it closes."""
         reader = LinkReader(connection)
         room = asyncio.Semaphore(MAX_CALLS)
@@ -75,7 +75,7 @@ class Link:
                 task.cancel()
             log.info("link_closed", code=connection.close_code)
 
-    async def _take(self, connection: ServerConnection, reader: "LinkReader", text: str | bytes) -> None:
+    async def _take(self, connection: DirectConnection, reader: "LinkReader", text: str | bytes) -> None:
         try:
             call = msgspec.json.decode(text, type=Call)
         except (msgspec.DecodeError, RecursionError) as error:
@@ -115,7 +115,7 @@ class Link:
 class LinkReader:
     """A dashboard as the feed sees it."""
 
-    def __init__(self, connection: ServerConnection) -> None:
+    def __init__(self, connection: DirectConnection) -> None:
         self._connection = connection
         self._behind_since_s: float | None = None
         self._closing: asyncio.Task[None] | None = None

@@ -4,41 +4,50 @@ It must not know who submits or who listens: sockets, feeds, recordings and test
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from msgspec import Struct
 
 from streamer.core.engine import Engine
 from streamer.core.errors import StorageError
-from streamer.core.events import Input, Output, Ping, PingTaken, Refused, Tick
+from streamer.core.events import Input, Output, Ping, PingTaken, Refused, Tick, Verdict
 from streamer.core.snapshot import dump_state
 from streamer.edge.clock import Clock
-from streamer.edge.journal.contract import Entry, Journal, Note, Quarantined, Snapshot, StorageFullError
+from streamer.edge.journal.contract import Entry, Journal, Note, PingRun, Quarantined, Snapshot, StorageFullError
 from streamer.edge.journal.recovery import recover
+from streamer.edge.measures import Histogram
 
 log = structlog.get_logger("runner")
 
 SNAPSHOT_INPUTS = 100_000
 SNAPSHOT_MS = 300_000
 """A snapshot after so many inputs, or so much time in which there was any."""
+WAIT_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 1.0, 5.0)
 PROBE_S = 1.0
 """How often a full disk is asked whether there is room again."""
 
-Then = Callable[[tuple[Output, ...]], None]
-Sink = Callable[[Input, tuple[Output, ...]], None]
+Heard = tuple[Input, tuple[Output, ...]]
+Then = Callable[[Sequence[Output]], None]
+Sink = Callable[[Sequence[Heard]], None]
+Hook = Callable[[Input, tuple[Output, ...]], None]
 INTERNAL = (Refused("internal", "this input could not be handled; it was set aside for inspection"),)
 STORAGE_FULL = (Refused("storage_full", "the journal cannot be written now", retryable=True),)
 
 
 class _Waiting(Struct):
-    """Outputs that may leave once `ticket` is durable. `effective` is the input that sinks are to hear of."""
+    """Outputs that may leave once `ticket` is durable: of one input, or, as a list, the first of each ping of a frame.
+
+    `heard` is what sinks are to hear of; `since_s` is when it began to wait, of the machine's monotonic clock.
+    """
 
     ticket: int
-    outputs: tuple[Output, ...]
+    outputs: Sequence[Output]
     then: Then | None
-    effective: Input | None
+    heard: Sequence[Heard]
+    since_s: float
 
 
 class Runner:
@@ -53,6 +62,7 @@ class Runner:
         clock_offset_ms: what to add to an instant of this floor to get the time its recording was made at.
         hooks: called with (input, outputs) as soon as an input took effect, before it is durable; for bookkeeping
             that has to be in step with the engine, never for telling anybody.
+        waits: how long answers waited for their commit, in seconds; for `/metrics`.
     """
 
     def __init__(self, engine: Engine, journal: Journal, clock: Clock, snapshot_seq: int | None = None) -> None:
@@ -66,7 +76,8 @@ class Runner:
         self.broken = asyncio.Event()
         self.fault: StorageError | None = None
         self.quarantined = 0
-        self.hooks: list[Sink] = []
+        self.hooks: list[Hook] = []
+        self.waits = Histogram(WAIT_BOUNDS_S)
         self._sinks: list[Sink] = []
         self._waiting: deque[_Waiting] = deque()
         self._ticket = self._durable = 0
@@ -114,25 +125,62 @@ class Runner:
         repeats are not journaled, but wait like the rest: what they were judged by has to be durable too.
         """
         if self.full:
-            self._wait(STORAGE_FULL, then, None)
+            self._wait(STORAGE_FULL, then)
             return
         at_ms = self.now_ms() if at_ms is None else max(at_ms, self.engine.state.at_ms)
+        outputs, heard = self._handle(at_ms, (item,))
+        self._keep(at_ms, heard)
+        self._wait(outputs[0], then, heard)
+
+    def submit_pings(self, pings: Sequence[Ping], then: Then | None = None) -> None:
+        """Handle the pings of one frame now; `then` gets the first output of each (`PingTaken`, or a `Refused`) once
+        they are durable. They share one instant, one record of the journal and one wait, which is what makes a
+        gateway's ping cheap; else as `submit`.
+        """
+        if self.full:
+            self._wait(STORAGE_FULL * len(pings), then)
+            return
+        at_ms = self.now_ms()
+        outputs, heard = self._handle(at_ms, pings)
+        self._keep(at_ms, heard)
+        self._wait([first for first, *_ in outputs], then, heard)
+
+    def _handle(self, at_ms: int, items: Sequence[Input]) -> tuple[list[tuple[Output, ...]], list[Heard]]:
+        """The outputs of each input, and, with their inputs, of those that took effect and are not kept yet."""
+        answers: list[tuple[Output, ...]] = []
+        heard: list[Heard] = []
+        engine = self.engine
+        seq = engine.state.seq
+        for item in items:
+            try:
+                outputs = engine.handle(at_ms, item)
+            except Exception as error:
+                self._keep(at_ms, heard)
+                self._wait((), None, heard)
+                self._quarantine(at_ms, item, error)
+                answers.append(INTERNAL)
+                heard, engine = [], self.engine
+                seq = engine.state.seq
+                continue
+            answers.append(outputs)
+            if engine.state.seq != seq:
+                seq = engine.state.seq
+                heard.append((item, outputs))
+        return answers, heard
+
+    def _keep(self, at_ms: int, heard: Sequence[Heard]) -> None:
+        """Queue what took effect for the journal: the inputs up to the engine's present `seq`."""
+        if not heard:
+            return
         seq = self.engine.state.seq
-        try:
-            outputs = self.engine.handle(at_ms, item)
-        except Exception as error:
-            self._quarantine(at_ms, item, error)
-            self._wait(INTERNAL, then, None)
-            return
-        if self.engine.state.seq == seq:
-            self._wait(outputs, then, None)
-            return
-        verdict = outputs[0].verdict if isinstance(item, Ping) and isinstance(outputs[0], PingTaken) else None
-        self._ticket = self.journal.append(Entry(seq + 1, at_ms, item, verdict))
+        if type(heard[0][0]) is Ping:
+            self._ticket = self.journal.append(_run_of(seq - len(heard) + 1, at_ms, heard))
+        else:
+            self._ticket = self.journal.append(Entry(seq, at_ms, heard[0][0]))
         for hook in self.hooks:
-            hook(item, outputs)
-        self._wait(outputs, then, item)
-        if seq + 1 - self._snapshot_seq >= SNAPSHOT_INPUTS or at_ms - self._snapshot_ms >= SNAPSHOT_MS:
+            for item, outputs in heard:
+                hook(item, outputs)
+        if seq - self._snapshot_seq >= SNAPSHOT_INPUTS or at_ms - self._snapshot_ms >= SNAPSHOT_MS:
             self._take_snapshot()
 
     def note(self, note: Note) -> None:
@@ -144,13 +192,13 @@ class Runner:
     def barrier(self, then: Callable[[], None], lost: Callable[[], None] | None = None) -> None:
         """Call `then` once all that was handled so far is durable; or `lost`, if it is not going to be."""
 
-        def judge(outputs: tuple[Output, ...]) -> None:
+        def judge(outputs: Sequence[Output]) -> None:
             if outputs is not STORAGE_FULL:
                 then()
             elif lost is not None:
                 lost()
 
-        self._wait((), judge, None)
+        self._wait((), judge)
 
     async def settled(self) -> None:
         """Return once all that was handled so far is durable.
@@ -169,17 +217,19 @@ class Runner:
     async def ask(self, item: Input) -> tuple[Output, ...]:
         """Submit an input and return its outputs once they are durable."""
         future: asyncio.Future[tuple[Output, ...]] = asyncio.get_running_loop().create_future()
-        self.submit(item, lambda outputs: None if future.done() else future.set_result(outputs))
+        self.submit(item, lambda outputs: None if future.done() else future.set_result(tuple(outputs)))
         return await future
 
     def listen(self, sink: Sink) -> None:
-        """Have `sink` called with (input, outputs) of every input that took effect, after its commit, in order."""
+        """Have `sink` called with (input, outputs) of all inputs that took effect, after their commit, in order; those
+        that were handled together come together.
+        """
         self._sinks.append(sink)
 
     # ------------------------------------------------------------ out
 
-    def _wait(self, outputs: tuple[Output, ...], then: Then | None, effective: Input | None) -> None:
-        self._waiting.append(_Waiting(self._ticket, outputs, then, effective))
+    def _wait(self, outputs: Sequence[Output], then: Then | None, heard: Sequence[Heard] = ()) -> None:
+        self._waiting.append(_Waiting(self._ticket, outputs, then, heard, time.monotonic()))
         self._settle()
 
     def _settle(self) -> None:
@@ -203,9 +253,10 @@ class Runner:
             self._releasing = False
 
     def _tell(self, waiting: _Waiting) -> None:
-        if waiting.effective is not None:
+        self.waits.add(time.monotonic() - waiting.since_s)
+        if waiting.heard:
             for sink in self._sinks:
-                _call(sink, waiting.effective, waiting.outputs)
+                _call(sink, waiting.heard)
         if waiting.then is not None:
             _call(waiting.then, waiting.outputs)
 
@@ -235,7 +286,9 @@ class Runner:
         self._durable = self._ticket
         self._rebuild()
         for waiting in lost:
-            waiting.outputs, waiting.effective = STORAGE_FULL, None
+            of_pings = isinstance(waiting.outputs, list)
+            waiting.outputs = STORAGE_FULL * len(waiting.outputs) if of_pings else STORAGE_FULL
+            waiting.heard = ()
             self._tell(waiting)
 
     def _quarantine(self, at_ms: int, item: Input, error: Exception) -> None:
@@ -287,6 +340,17 @@ class Runner:
             log.info("journal_writable_again")
 
 
+def _run_of(first_seq: int, at_ms: int, heard: Sequence[Heard]) -> PingRun:
+    verdicts: list[Verdict] = []
+    pings: list[Ping] = []
+    for ping, (taken, *_) in heard:
+        assert isinstance(ping, Ping)
+        assert isinstance(taken, PingTaken)
+        verdicts.append(taken.verdict)
+        pings.append(ping)
+    return PingRun(first_seq, at_ms, verdicts, pings)
+
+
 def _post(loop: asyncio.AbstractEventLoop, call: Callable[..., None], value: object) -> None:
     """Hand a call over to the loop from the journal's thread; a loop that has ended has nobody left to tell."""
     if not loop.is_closed():
@@ -301,4 +365,4 @@ def _call(receiver: Callable[..., None], *arguments: object) -> None:
         log.error("receiver_failed", receiver=getattr(receiver, "__qualname__", repr(receiver)), exc_info=error)
 
 
-__all__ = ["INTERNAL", "STORAGE_FULL", "Runner", "Sink", "Then"]
+__all__ = ["INTERNAL", "STORAGE_FULL", "Heard", "Hook", "Runner", "Sink", "Then"]

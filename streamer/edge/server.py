@@ -15,7 +15,7 @@ from zoneinfo import available_timezones
 import msgspec
 import structlog
 from msgspec import Struct
-from websockets.asyncio.server import Server, ServerConnection
+from websockets.asyncio.server import Server
 from websockets.http11 import Request, Response
 
 from streamer.core.errors import ConfigurationError, MallFileError, StorageError
@@ -24,6 +24,7 @@ from streamer.core.settings import Settings
 from streamer.edge import link
 from streamer.edge.accounts import Accounts
 from streamer.edge.clock import WallClock
+from streamer.edge.connection import DirectConnection
 from streamer.edge.desk.desk import Desk
 from streamer.edge.feed import Feed
 from streamer.edge.frames import Sign
@@ -90,13 +91,13 @@ class Streamer:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._server.wait_closed(), DRAIN_S)
 
-    def _check(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _check(self, connection: DirectConnection, request: Request) -> Response | None:
         door = self._doors.get(request.path.partition("?")[0])
         if door is None:
             return connection.respond(404, f"there is no {request.path[:100]}; sockets are {', '.join(self._doors)}\n")
         return door.check_request(connection, request)
 
-    async def _handle(self, connection: ServerConnection) -> None:
+    async def _handle(self, connection: DirectConnection) -> None:
         assert connection.request is not None
         await self._doors[connection.request.path.partition("?")[0]].handle(connection)
 

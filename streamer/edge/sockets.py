@@ -4,7 +4,9 @@ It must not know paths or messages: what to do with a connection is given.
 """
 
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
@@ -13,14 +15,17 @@ from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from streamer.edge.connection import DirectConnection
 from streamer.edge.wire import MAX_FRAME_BYTES
 
 SUBPROTOCOL = Subprotocol("mallard.v1")
 TOKEN_SUBPROTOCOL = "bearer."  # noqa: S105  # a prefix, not a secret
 MAX_TOKEN_CHARS = 256
 
-Handle = Callable[[ServerConnection], Awaitable[None]]
-Check = Callable[[ServerConnection, Request], Awaitable[Response | None] | Response | None]
+Handle = Callable[[DirectConnection], Awaitable[None]]
+Check = Callable[[DirectConnection, Request], Response | None]
+_LibraryHandle = Callable[[ServerConnection], Awaitable[None]]
+_LibraryCheck = Callable[[ServerConnection, Request], Response | None]
 
 # The library logs failed handshakes with a traceback, by which anybody could fill the disk. Handlers log themselves.
 _library_log = logging.getLogger("streamer.sockets")
@@ -34,10 +39,11 @@ async def serve_sockets(handle: Handle, check: Check, host: str, port: int, max_
     Source: OWASP WebSocket Security Cheat Sheet for the kinds of limits; the numbers are ours.
     """
     return await serve(
-        handle,
+        cast(_LibraryHandle, handle),
         host,
         port,
-        process_request=check,
+        process_request=cast(_LibraryCheck, check),
+        create_connection=DirectConnection,
         select_subprotocol=_select_subprotocol,
         compression=None,
         server_header=None,
@@ -81,14 +87,24 @@ def origin_allowed(headers: Headers, allowed: Sequence[str]) -> bool:
     return all(origin in allowed for origin in headers.get_all("Origin"))
 
 
-def unauthorized(connection: ServerConnection, text: str) -> Response:
+def unauthorized(connection: DirectConnection, text: str) -> Response:
     """A 401 that says how to authenticate."""
     response = connection.respond(401, text + "\n")
     response.headers["WWW-Authenticate"] = 'Bearer realm="mallard"'
     return response
 
 
-def peer_of(connection: ServerConnection) -> str:
+def come_back(connection: DirectConnection, text: str, within_s: float) -> Response:
+    """A 503 that asks for another try after a random while, so that those who are turned away do not return together.
+
+    Source: Brooker, "Exponential Backoff and Jitter", 2015 (full jitter).
+    """
+    response = connection.respond(503, text + "\n")
+    response.headers["Retry-After"] = str(1 + secrets.randbelow(max(1, round(within_s))))
+    return response
+
+
+def peer_of(connection: DirectConnection) -> str:
     """The peer's address, for the log."""
     address = connection.remote_address
     return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)

@@ -15,8 +15,8 @@ def crowd(number: int, spread_deg: float, seed: int) -> tuple[DriverIndex, dict[
     index, drivers = DriverIndex(), {}
     for n in range(number):
         ping = a_ping(f"d-{n}", 0, *(float(x) for x in draw.normal(0, spread_deg, 2)))
-        drivers[f"d-{n}"] = Driver(f"d-{n}", "", 5, (), None, ping=ping)
-        index.put(f"d-{n}", hex_of(ping.lat, ping.lng))
+        drivers[f"d-{n}"] = Driver(f"d-{n}", "", 5, (), None, ping=ping, cell=hex_of(ping.lat, ping.lng))
+        index.put(drivers[f"d-{n}"])
     return index, drivers
 
 
@@ -29,15 +29,19 @@ def test_nearest_by_rings_is_nearest_by_measuring_all(number: int, spread: float
     index, drivers = crowd(number, spread, seed)
     lat, lng = MALL[0] + 0.01 * seed, MALL[1]
     measured = sorted((flat_m(lat, lng, d.ping.lat, d.ping.lng), d.id) for d in drivers.values() if d.ping)
-    assert index.nearest(lat, lng, k, drivers) == [(driver_id, metres) for metres, driver_id in measured[:k]]
+    nearest = index.nearest(lat, lng, k)
+    assert [driver_id for driver_id, _ in nearest] == [driver_id for _, driver_id in measured[:k]]
+    assert [metres for _, metres in nearest] == pytest.approx([metres for metres, _ in measured[:k]], rel=1e-12)
 
 
 def test_index_moves_and_drops_without_leaving_empty_cells() -> None:
     index = DriverIndex()
-    index.put("d-1", 11)
-    index.put("d-1", 12)
-    index.put("d-2", 12)
-    assert index.cells == {12: {"d-1", "d-2"}}
+    first, second = (Driver(name, "", 5, (), None, cell=11) for name in ("d-1", "d-2"))
+    index.put(first)
+    first.cell = second.cell = 12
+    index.put(first)
+    index.put(second)
+    assert index.cells == {12: {"d-1": first, "d-2": second}}
     index.drop("d-1")
     index.drop("d-1")
     index.drop("d-2")

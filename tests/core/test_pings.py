@@ -31,7 +31,7 @@ def test_good_ping_moves_the_marker_and_lands_in_its_hex(on_duty: Bench) -> None
     assert verdict(on_duty.do(ping, 5000)) == "ok"
     driver = on_duty.engine.state.drivers["d-1"]
     assert (driver.ping, driver.last_seq, driver.received_ms) == (ping, 7, T0 + 5000)
-    assert on_duty.engine.everyone.cells[driver.cell] == {"d-1"}
+    assert on_duty.engine.everyone.cells[driver.cell] == {"d-1": driver}
 
 
 def test_repeated_ping_has_no_effect_at_all(on_duty: Bench) -> None:

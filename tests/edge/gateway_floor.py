@@ -30,6 +30,7 @@ from streamer.edge.journal.contract import (
     OnFailure,
     Record,
     StorageFullError,
+    unfolded,
 )
 from streamer.edge.runner import Runner
 from streamer.edge.sockets import serve_sockets
@@ -77,7 +78,7 @@ class HeldJournal(MemoryJournal):
         del self._entries[self._safe :]
 
     def durable(self) -> list[Entry]:
-        return self._entries[: self._safe]
+        return list(unfolded(iter(self._entries[: self._safe])))
 
 
 class LiveFloor:

@@ -86,7 +86,7 @@ async def test_sinks_hear_of_effective_inputs_only_after_the_commit_and_in_order
     durable: Runner, tmp_path: Path
 ) -> None:
     heard: list[tuple[Input, int]] = []
-    durable.listen(lambda item, _outputs: heard.append((item, len(seqs_on_disk(tmp_path)))))
+    durable.listen(lambda news: heard.extend((item, len(seqs_on_disk(tmp_path))) for item, _ in news))
     items: list[Input] = [DriverRegistered("d-1"), a_ping(seq=1), a_report("on_duty"), a_ping(seq=1), a_ping(seq=1)]
     for item in items:
         durable.submit(item)

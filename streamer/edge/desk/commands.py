@@ -197,5 +197,5 @@ def _handed_in(
     if isinstance(entry, CallRefusedError):
         future.set_result(entry)
     else:
-        runner.submit(entry, lambda outputs: None if future.done() else future.set_result(outputs))
+        runner.submit(entry, lambda outputs: None if future.done() else future.set_result(tuple(outputs)))
     return future

@@ -8,27 +8,26 @@ It must not know how an input is judged or stored: it submits, and speaks when t
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from weakref import WeakKeyDictionary
 
 import structlog
 from msgspec.structs import force_setattr
-from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from streamer.core.errors import StorageError
-from streamer.core.events import Input, Output, Ping, PingTaken, Refused, Report, ReportTaken, RouteChanged
+from streamer.core.events import Output, Ping, PingTaken, Refused, Report, ReportTaken, RouteChanged
 from streamer.edge.accounts import Accounts, TokenOwner
 from streamer.edge.clock import Clock, WallClock
+from streamer.edge.connection import DirectConnection
 from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
 from streamer.edge.gateway.routes import route_now, route_of
 from streamer.edge.gateway.scope import Scope, covers, error_about
 from streamer.edge.gateway.socket import Socket, Tally
-from streamer.edge.runner import Runner
-from streamer.edge.sockets import bearer_of, origin_allowed, peer_of, unauthorized
+from streamer.edge.runner import Heard, Runner
+from streamer.edge.sockets import bearer_of, come_back, origin_allowed, peer_of, unauthorized
 from streamer.edge.wire import Close, Route, Welcome, WireError, decode_frame
 
 log = structlog.get_logger("gateway")
@@ -37,6 +36,9 @@ PATH = "/v1/drivers"
 LAST_INSTANT_MS = 2**53
 SETTLE_S = 1.0
 """At the end, acks wait this long for their commit; a journal that takes longer has stopped."""
+RUSH_S = 10.0
+FULL_S = 30.0
+"""Those turned away in a rush come back within the first, those who find all places taken within the second."""
 PAUSE_S = 0.01
 """While the journal or the peer is behind, a socket that waits to be read is looked at again this often."""
 
@@ -66,8 +68,9 @@ class Gateway:
         self._own_clock = own_clock
         self._sockets: dict[Socket, None] = {}
         self._gateways: dict[Socket, None] = {}
-        self._callers: WeakKeyDictionary[ServerConnection, TokenOwner] = WeakKeyDictionary()
+        self._callers: WeakKeyDictionary[DirectConnection, TokenOwner] = WeakKeyDictionary()
         self._buckets: dict[str, TokenBucket] = {}
+        self._handshakes: TokenBucket | None = None
         self._closing = False
         self._accounts_version = accounts.version()
         self._watching: asyncio.Task[None] | None = None
@@ -75,8 +78,10 @@ class Gateway:
 
     # ------------------------------------------------------------ handshake
 
-    def check_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Lets a handshake through (None), or answers it: 403 for a foreign page, 401 without a good token."""
+    def check_request(self, connection: DirectConnection, request: Request) -> Response | None:
+        """Lets a handshake through (None), or answers it: 403 for a foreign page, 401 without a good token, 503 in a
+        rush.
+        """
         if self._closing:
             return connection.respond(503, "closing\n")
         if not origin_allowed(request.headers, self.settings.origins):
@@ -90,12 +95,29 @@ class Gateway:
         if owner is None or owner.kind == "api":
             self.tally.refused += 1
             return unauthorized(connection, "a driver's or a gateway's token is needed, and not a revoked one")
+        # After the token, so that strangers cannot use up the places of drivers.
+        rush_s = self._rush_s()
+        if rush_s > 0:
+            self.tally.turned_away += 1
+            return come_back(connection, "too many sockets are being opened, or are open", rush_s)
+        if not connection.claim():
+            self.tally.refused += 1
+            return connection.respond(400, "wait for the answer to the handshake before you send\n")
         self._callers[connection] = owner
         return None
 
+    def _rush_s(self) -> float:
+        """Over how many seconds those who want in now should spread out; 0 when there is room."""
+        now_s = asyncio.get_running_loop().time()
+        if self._handshakes is None:
+            self._handshakes = TokenBucket(self.settings.handshakes_per_s, self.settings.handshakes_burst, now_s)
+        if len(self._sockets) >= self.settings.max_sockets:
+            return FULL_S
+        return 0.0 if self._handshakes.take(now_s) else RUSH_S
+
     # ------------------------------------------------------------ a socket's life
 
-    async def handle(self, connection: ServerConnection) -> None:
+    async def handle(self, connection: DirectConnection) -> None:
         """Serves one connection that `check_request` let through, until it closes."""
         socket = Socket(connection, self._callers[connection], self.settings, self.tally)
         about = log.bind(kind=socket.owner.kind, name=socket.owner.name, peer=peer_of(connection))
@@ -104,12 +126,10 @@ class Gateway:
         about.info("socket_opened")
         try:
             await self._admit(socket)
-            await self._read(socket)
-        except ConnectionClosed:
-            pass
-        except Exception as error:
-            about.error("socket_failed", exc_info=error)
-            socket.close(Close.INTERNAL, "internal error")
+            connection.listen(partial(self._take_message, socket))
+            await connection.ended(self.settings.close_timeout_s)
+            if connection.fault is not None:
+                about.error("socket_failed", exc_info=connection.fault)
         finally:
             self._forget(socket)
             seconds = round(asyncio.get_running_loop().time() - started_s, 3)
@@ -153,9 +173,9 @@ class Gateway:
         if socket.owner.kind == "driver":
             self._scope.register(socket.owner.name)
         prepare()
-        # Without the second of these a peer that gave up would be waited for as long as the journal is stuck.
-        lost = socket.connection.connection_lost_waiter
-        await asyncio.wait((admitted, lost), return_when=asyncio.FIRST_COMPLETED)
+        # Without the others a peer that gave up would be waited for as long as the journal is stuck.
+        ends = (socket.connection.connection_lost_waiter, socket.connection.ending)
+        await asyncio.wait((admitted, *ends), return_when=asyncio.FIRST_COMPLETED)
 
     def _greeting(self, socket: Socket) -> Callable[[], None]:
         owner, server_ms = socket.owner, self.wall.now_ms()
@@ -181,67 +201,117 @@ class Gateway:
         socket.send(welcome)
         socket.send(route)
 
-    async def _read(self, socket: Socket) -> None:
-        async for frame in socket.connection:
-            self._take_frame(socket, frame)
-            # Not reading is the only way to slow a sender down: after 16 frames more the library stops the network.
-            # Looked at again and again, since neither the journal nor the write buffer says when it has caught up.
-            while self.runner.backlog > self.settings.backlog_bound or socket.is_clogged:  # noqa: ASYNC110
-                await asyncio.sleep(PAUSE_S)
-
     # ------------------------------------------------------------ messages
 
-    def _take_frame(self, socket: Socket, frame: str | bytes) -> None:
+    def _take_message(self, socket: Socket, message: bytes) -> None:
+        """Reads one message; its pings go to the runner together, as far as no report stands between them."""
+        now_s = asyncio.get_running_loop().time()
+        pings: list[Ping] = []
         flawless = True
-        for item in decode_frame(frame):
+        for item in decode_frame(message):
             if not socket.is_open:
-                return
+                break
             if isinstance(item, WireError):
                 flawless = False
                 socket.refuse(item)
-            else:
-                self._take(socket, item)
+            elif self._may_enter(socket, item, now_s):
+                if isinstance(item, Ping):
+                    pings.append(item)
+                else:
+                    self._hand_in(socket, pings)
+                    pings = []
+                    self._hand_in_report(socket, item)
+        self._hand_in(socket, pings)
         if not flawless:
             socket.count_bad_frame()
+        if self._is_behind(socket):
+            self._pause(socket)
 
-    def _take(self, socket: Socket, item: Ping | Report) -> None:
+    def _may_enter(self, socket: Socket, item: Ping | Report, now_s: float) -> bool:
+        """Whether the token may speak for this driver, and is not doing so too often; if not, says so."""
         if not self._may_speak(socket, item):
-            return
-        now_s = asyncio.get_running_loop().time()
-        driver_id, fix_ms = item.driver_id or socket.owner.name, item.fix_ms
-        if not self._bucket(driver_id, now_s).take(now_s):
-            socket.limit(
-                error_about(item, "rate_limited", f"more than {self.settings.messages_per_s:g} messages a second")
-            )
-            return
-        # The decoded record becomes the engine's, as it is; nobody else holds it yet, so it may still be completed.
-        force_setattr(item, "driver_id", driver_id)
-        if self._own_clock:
-            force_setattr(item, "fix_ms", self._on_floor(fix_ms))
-        self.tally.pings += isinstance(item, Ping)
-        self.tally.reports += isinstance(item, Report)
-        self.runner.submit(item, partial(self._answer, socket, item, fix_ms))
+            return False
+        if not item.driver_id:
+            # The decoded record becomes the engine's, as it is; nobody else holds it yet, so it may be completed.
+            force_setattr(item, "driver_id", socket.owner.name)
+        if self._bucket(item.driver_id, now_s).take(now_s):
+            return True
+        socket.limit(error_about(item, "rate_limited", f"more than {self.settings.messages_per_s:g} messages a second"))
+        return False
 
-    def _answer(self, socket: Socket, item: Ping | Report, fix_ms: int, outputs: tuple[Output, ...]) -> None:
+    def _hand_in(self, socket: Socket, pings: list[Ping]) -> None:
+        if not pings:
+            return
+        self.tally.pings += len(pings)
+        fixes = [ping.fix_ms for ping in pings]
+        if self._own_clock:
+            for ping in pings:
+                force_setattr(ping, "fix_ms", self._on_floor(ping.fix_ms))
+        self.runner.submit_pings(pings, partial(self._answer_pings, socket, pings, fixes))
+
+    def _answer_pings(
+        self, socket: Socket, pings: Sequence[Ping], fixes: Sequence[int], outputs: Sequence[Output]
+    ) -> None:
+        for ping, fix_ms, output in zip(pings, fixes, outputs, strict=True):
+            if isinstance(output, PingTaken):
+                socket.took_ping(ping.driver_id, ping.seq, fix_ms)
+            elif isinstance(output, Refused):
+                socket.refuse(error_about(ping, "internal", output.message, fix_ms), output.code, output.retryable)
+
+    def _hand_in_report(self, socket: Socket, report: Report) -> None:
+        self.tally.reports += 1
+        fix_ms = report.fix_ms
+        if self._own_clock:
+            force_setattr(report, "fix_ms", self._on_floor(fix_ms))
+        self.runner.submit(report, partial(self._answer_report, socket, report, fix_ms))
+
+    def _answer_report(self, socket: Socket, report: Report, fix_ms: int, outputs: Sequence[Output]) -> None:
         match outputs[0]:
-            case PingTaken(driver_id=driver_id, seq=seq):
-                socket.took_ping(driver_id, seq, fix_ms)
             case ReportTaken(driver_id=driver_id, id=report_id):
                 socket.took_report(driver_id, report_id)
             case Refused(code=code, message=message, retryable=retryable):
-                socket.refuse(error_about(item, "internal", message, fix_ms), code, retryable)
+                socket.refuse(error_about(report, "internal", message, fix_ms), code, retryable)
+
+    def _is_behind(self, socket: Socket) -> bool:
+        return self.runner.backlog > self.settings.backlog_bound or socket.is_clogged
+
+    def _pause(self, socket: Socket) -> None:
+        """Stops reading a socket, which is the only way to slow a sender down, until all have caught up.
+
+        Looked at again and again, since neither the journal nor the write buffer says when.
+        """
+        self.tally.pauses += 1
+        socket.connection.hold()
+        asyncio.get_running_loop().call_later(PAUSE_S, self._look_again, socket)
+
+    def _look_again(self, socket: Socket) -> None:
+        if not socket.is_open:
+            return
+        if self._is_behind(socket):
+            asyncio.get_running_loop().call_later(PAUSE_S, self._look_again, socket)
+        else:
+            socket.connection.go_on()
 
     def _may_speak(self, socket: Socket, item: Ping | Report) -> bool:
         """Whether the token may speak for this driver; if not, says so."""
         refused = self._scope.refusal(socket.owner, item)
-        if refused is not None:
-            socket.refuse(refused)
-            if socket.owner.kind == "driver":
-                socket.close(Close.NOT_YOURS, "a message names another driver")
-        elif socket.owner.kind == "gateway" and item.driver_id not in socket.spoken_for:
-            socket.spoken_for.add(item.driver_id)
-            self._tell_route(socket, item.driver_id)
-        return refused is None
+        if refused is None and socket.owner.kind == "gateway" and item.driver_id not in socket.spoken_for:
+            refused = self._first_word(socket, item)
+        if refused is None:
+            return True
+        socket.refuse(refused)
+        if socket.owner.kind == "driver":
+            socket.close(Close.NOT_YOURS, "a message names another driver")
+        return False
+
+    def _first_word(self, socket: Socket, item: Ping | Report) -> WireError | None:
+        """A gateway begins to speak for a driver: there is an end to how many, and it may have missed the route."""
+        if len(socket.spoken_for) >= self.settings.gateway_drivers:
+            most = self.settings.gateway_drivers
+            return error_about(item, "overloaded", f"a gateway's socket speaks for up to {most} drivers")
+        socket.spoken_for.add(item.driver_id)
+        self._tell_route(socket, item.driver_id)
+        return None
 
     def _bucket(self, driver_id: str, now_s: float) -> TokenBucket:
         bucket = self._buckets.get(driver_id)
@@ -256,10 +326,11 @@ class Gateway:
 
     # ------------------------------------------------------------ routes
 
-    def _heard(self, _item: Input, outputs: tuple[Output, ...]) -> None:
-        for output in outputs:
-            if isinstance(output, RouteChanged):
-                self._push(output)
+    def _heard(self, heard: Sequence[Heard]) -> None:
+        for _, outputs in heard:
+            for output in outputs:
+                if type(output) is RouteChanged:
+                    self._push(output)
 
     def _push(self, changed: RouteChanged) -> None:
         socket = self.drivers.get(changed.driver_id)

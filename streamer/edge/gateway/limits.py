@@ -31,6 +31,13 @@ class GatewaySettings(Struct, frozen=True):
     where a stalled reader's buffer grew without end because the library's keep-alive waits behind it."""
     close_timeout_s: float = 3.0
     """How long a closed peer may take to agree before the connection is cut."""
+    max_sockets: int = 6_000
+    """Sockets of drivers and gateways together; further ones are asked to come back."""
+    handshakes_per_s: float = 500.0
+    handshakes_burst: float = 1_000.0
+    """Handshakes let in; a whole fleet that lost its connection comes back over some seconds instead of at once."""
+    gateway_drivers: int = 10_000
+    """Drivers that one gateway socket may speak for."""
     watch_interval_s: float = 0.5
     """How often revoked tokens are looked for."""
     origins: tuple[str, ...] = ()

@@ -34,9 +34,12 @@ class Scope:
 
     def _gateway_refusal(self, owner: TokenOwner, item: Ping | Report) -> WireError | None:
         driver_id = item.driver_id
+        driver: Driver | DriverRegistered | None = self.runner.engine.state.drivers.get(driver_id)
+        if driver is not None and covers(owner, driver):
+            return None
         if not is_id(driver_id):
             return error_about(item, "bad_field", "driver_id: a gateway names the driver of every message")
-        driver = self.runner.engine.state.drivers.get(driver_id) or self.accounts.driver(driver_id)
+        driver = driver or self.accounts.driver(driver_id)
         if driver is None:
             if not isinstance(item, Report) or item.report != "on_duty":
                 return error_about(item, "off_duty", f"driver {driver_id} has not reported on_duty")
@@ -50,10 +53,12 @@ class Scope:
 
 def covers(owner: TokenOwner, driver: Driver | DriverRegistered) -> bool:
     """Whether a gateway's scope holds a driver: by the malls it is bound to, or, bound to none, where it was seen."""
+    if not owner.mall_ids:
+        return True
     mall_ids = driver.mall_ids
     if not mall_ids and isinstance(driver, Driver) and driver.region is not None:
         mall_ids = (driver.region,)
-    return not (owner.mall_ids and mall_ids) or any(mall_id in owner.mall_ids for mall_id in mall_ids)
+    return not mall_ids or any(mall_id in owner.mall_ids for mall_id in mall_ids)
 
 
 def error_about(item: Ping | Report, code: Code, message: str, fix_ms: int | None = None) -> WireError:

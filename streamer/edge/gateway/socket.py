@@ -8,11 +8,10 @@ from collections import Counter
 from typing import cast
 
 from msgspec import UNSET, Struct, UnsetType, field
-from websockets.asyncio.connection import broadcast
-from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
 from streamer.edge.accounts import TokenOwner
+from streamer.edge.connection import DirectConnection
 from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
 from streamer.edge.wire import CODES, Ack, Close, Code, Nack, ServerMessage, WireError, encode
 
@@ -22,6 +21,10 @@ class Tally(Struct):
 
     opened: int = 0
     refused: int = 0
+    turned_away: int = 0
+    """Handshakes asked to come back, in a rush or because all places were taken."""
+    pauses: int = 0
+    """Times a socket was not read because the journal or its peer was behind."""
     pings: int = 0
     reports: int = 0
     acks: int = 0
@@ -40,7 +43,7 @@ class Socket:
     """Talks to one peer. Nothing here waits: a peer that lets its write buffer grow is closed."""
 
     def __init__(
-        self, connection: ServerConnection, owner: TokenOwner, settings: GatewaySettings, tally: Tally
+        self, connection: DirectConnection, owner: TokenOwner, settings: GatewaySettings, tally: Tally
     ) -> None:
         self.connection = connection
         self.owner = owner
@@ -56,7 +59,6 @@ class Socket:
         self._pending: dict[str, Pending] = {}
         self._highest: dict[str, int] = {}
         self._stalling: asyncio.TimerHandle | None = None
-        self._cutting: asyncio.TimerHandle | None = None
         now_s = self._loop.time()
         self._bad_frames = TokenBucket(settings.bad_frames_per_min / 60, settings.bad_frames_per_min, now_s)
         self._refusals = TokenBucket(settings.refusals_per_min / 60, settings.refusals_per_min, now_s)
@@ -75,10 +77,13 @@ class Socket:
 
     def send(self, message: ServerMessage) -> None:
         """Says something; a closed socket swallows it, since its peer will ask again."""
-        broadcast((self.connection,), encode(message), text=True)
+        self._say(encode(message))
+
+    def _say(self, *texts: bytes) -> None:
+        self.connection.say(*texts)
         unread = self._unread()
         if unread > self.settings.write_hard_bytes:
-            self._cut()
+            self.connection.transport.abort()
         elif unread > self.settings.write_soft_bytes and self._stalling is None:
             self._stalling = self._loop.call_later(self.settings.slow_grace_s, self._judge_reader)
 
@@ -89,7 +94,9 @@ class Socket:
         to send in the order of `seq`, as PROTOCOL says.
         """
         self.taken += 1
-        pending = self._pending.setdefault(driver_id, Pending())
+        pending = self._pending.get(driver_id)
+        if pending is None:
+            pending = self._pending[driver_id] = Pending()
         if seq is None:
             pending.fix_ms = fix_ms
         else:
@@ -100,16 +107,18 @@ class Socket:
             self._acking = self._loop.call_later(max(0.0, wait_s), self.acknowledge)
 
     def acknowledge(self) -> None:
-        """Sends the acks that are due."""
+        """Sends the acks that are due, in one piece: for a gateway's fifty drivers one write instead of fifty."""
         if self._acking is not None:
             self._acking.cancel()
             self._acking = None
         pending, self._pending = self._pending, {}
+        acks: list[Ack] = []
         for driver_id, what in pending.items():
             if what.seq is not None:
-                self._ack(Ack(seq=what.seq, driver_id=self._addressee(driver_id)))
+                acks.append(Ack(seq=what.seq, driver_id=self._addressee(driver_id)))
             if what.fix_ms is not None:
-                self._ack(Ack(seq=None, fix_ms=what.fix_ms, driver_id=self._addressee(driver_id)))
+                acks.append(Ack(seq=None, fix_ms=what.fix_ms, driver_id=self._addressee(driver_id)))
+        self._ack(*acks)
         self._acked_s = self._loop.time()
 
     def took_report(self, driver_id: str, report_id: str) -> None:
@@ -145,9 +154,9 @@ class Socket:
         if not self._bad_frames.take(self._loop.time()):
             self.close(Close.BROKEN_RULES, "too many bad frames")
 
-    def _ack(self, ack: Ack) -> None:
-        self.tally.acks += 1
-        self.send(ack)
+    def _ack(self, *acks: Ack) -> None:
+        self.tally.acks += len(acks)
+        self._say(*map(encode, acks))
 
     def _addressee(self, driver_id: str) -> str | UnsetType:
         return driver_id if self.owner.kind == "gateway" else UNSET
@@ -155,18 +164,14 @@ class Socket:
     # ------------------------------------------------------------ closing
 
     def close(self, code: Close, reason: str) -> None:
-        """Says what is still to be acknowledged, then goodbye; a peer that does not answer is cut off."""
-        if not self.is_open:
-            return
-        self.acknowledge()
-        # Not `connection.close()`: it waits for the write buffer, which a stalled reader never empties.
-        self.connection.protocol.send_close(code, reason)
-        self.connection.send_data()
-        self._cutting = self._loop.call_later(self.settings.close_timeout_s, self._cut)
+        """Says what is still to be acknowledged, then goodbye."""
+        if self.is_open:
+            self.acknowledge()
+            self.connection.end(code, reason)
 
     def left(self) -> None:
         """The connection is over: nothing is timed any more."""
-        for timer in (self._acking, self._stalling, self._cutting):
+        for timer in (self._acking, self._stalling):
             if timer is not None:
                 timer.cancel()
 
@@ -174,9 +179,6 @@ class Socket:
         self._stalling = None
         if self.is_clogged:
             self.close(Close.SLOW_READER, "unread messages pile up")
-
-    def _cut(self) -> None:
-        self.connection.transport.abort()
 
     def _unread(self) -> int:
         transport = self.connection.transport

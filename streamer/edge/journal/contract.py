@@ -3,19 +3,23 @@
 It must not know what an input does, nor who waits for its commit.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from streamer.core.errors import StorageError
 from streamer.core.events import Input, Ping, Verdict
 from streamer.core.settings import Settings
+from streamer.edge.measures import Histogram
 
 SCHEMA = 1
 """Version of the journal's layout; a newer one is refused, never guessed at."""
 
-NoteKind = Literal["login", "login_failed", "logout", "track_read", "tail_cut"]
+COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+NoteKind = Literal["login", "login_failed", "logout", "track_read", "tail_cut", "quarantine_retried"]
 
 
 class StorageFullError(StorageError):
@@ -24,6 +28,10 @@ class StorageFullError(StorageError):
 
 class JournalDamagedError(StorageError):
     """The journal cannot be read back to what was written; the message names the sequence number."""
+
+
+class HistoryGoneError(StorageError):
+    """What is asked for lies before the journal's base: its pings are past their retention."""
 
 
 class JournalHeader(Struct, frozen=True):
@@ -43,6 +51,28 @@ class Entry(Struct, frozen=True):
     at_ms: int
     input: Input
     verdict: Verdict | None = None
+
+
+class PingRun(Struct, frozen=True):
+    """Consecutive pings that took effect at one instant, as columns; never empty.
+
+    `first_seq` is the engine's after the first of them; each of the others has one more.
+    """
+
+    first_seq: int
+    at_ms: int
+    verdicts: list[Verdict]
+    pings: list[Ping]
+
+    @property
+    def last_seq(self) -> int:
+        """The engine's after the last of them."""
+        return self.first_seq + len(self.pings) - 1
+
+    def entries(self) -> Iterator[Entry]:
+        """The pings, each as an entry."""
+        for seq, (verdict, ping) in enumerate(zip(self.verdicts, self.pings, strict=True), self.first_seq):
+            yield Entry(seq, self.at_ms, ping, verdict)
 
 
 class Note(Struct, frozen=True, omit_defaults=True):
@@ -70,6 +100,23 @@ class Quarantined(Struct, frozen=True):
     input: Input
 
 
+class Released(Struct, frozen=True):
+    """A quarantined input took effect after all, and leaves the quarantine."""
+
+    quarantine_id: int
+
+
+class Base(Struct, frozen=True):
+    """Where the journal's history begins once pings are past their retention: after `seq`, at `at_ms`.
+
+    There is a snapshot of exactly that `seq`. Ping tables up to `gone`, in order of name, are no longer read.
+    """
+
+    seq: int
+    at_ms: int
+    gone: str
+
+
 class TrackPoint(Struct, frozen=True, omit_defaults=True):
     """One ping of a driver's track, with when it was received and what was made of it."""
 
@@ -92,7 +139,30 @@ class TrackPage(Struct, frozen=True):
     next_seq: int | None
 
 
-Record = Entry | Note | Snapshot | Quarantined
+class Tally(Struct):
+    """What a journal has written since it was opened; the writer counts, anybody may read.
+
+    Attributes:
+        commits: how many groups of records became durable.
+        inputs: how many inputs were in them.
+        last_inputs: how many were in the last.
+        commit_s: how long commits took, in seconds.
+    """
+
+    commits: int = 0
+    inputs: int = 0
+    last_inputs: int = 0
+    commit_s: Histogram = field(default_factory=lambda: Histogram(COMMIT_BOUNDS_S))
+
+
+class FileSizes(Struct, frozen=True):
+    """How large the journal's files are now, in bytes: the database, and the log of changes not yet moved into it."""
+
+    database: int = 0
+    wal: int = 0
+
+
+Record = Entry | PingRun | Note | Snapshot | Quarantined | Released
 OnCommit = Callable[[int], None]
 OnFailure = Callable[[StorageError], None]
 
@@ -109,8 +179,12 @@ class ReadableJournal(Protocol):
         """The committed entries above `after_seq`, in order.
 
         Raises:
+            HistoryGoneError: `after_seq` lies before the base.
             JournalDamagedError: one is missing or is not what was written.
         """
+
+    def base(self) -> Base | None:
+        """Where the history begins; None: with the first input."""
 
 
 class Journal(ReadableJournal, Protocol):
@@ -118,12 +192,16 @@ class Journal(ReadableJournal, Protocol):
 
     instant: bool
     """Whether `append` is the commit, so that nothing need be waited for."""
+    tally: Tally
 
     def start(self, on_commit: OnCommit, on_failure: OnFailure) -> None:
         """Begin writing. Both callbacks may come from another thread; `on_commit` names the last durable ticket."""
 
     def append(self, record: Record) -> int:
-        """Queue a record and return its ticket; never waits for the disk."""
+        """Queue a record and return its ticket; never waits. Only for the thread that runs the loop."""
+
+    def sizes(self) -> FileSizes:
+        """How large the files are, read now; may be called from any thread."""
 
     def flush(self) -> None:
         """Wait until everything appended is durable.
@@ -158,7 +236,8 @@ class MemoryJournal:
         self.header = header
         self.notes: list[Note] = []
         self.quarantined: list[Quarantined] = []
-        self._entries: list[Entry] = []
+        self.tally = Tally()
+        self._entries: list[Entry | PingRun] = []
         self._snapshot: Snapshot | None = None
         self._ticket = 0
 
@@ -169,7 +248,7 @@ class MemoryJournal:
         """Keep a record; it is durable when this returns."""
         self._ticket += 1
         match record:
-            case Entry():
+            case Entry() | PingRun():
                 self._entries.append(record)
             case Note():
                 self.notes.append(record)
@@ -178,6 +257,10 @@ class MemoryJournal:
             case Quarantined():
                 self.quarantined.append(record)
         return self._ticket
+
+    def sizes(self) -> FileSizes:
+        """Nothing: there are no files."""
+        return FileSizes()
 
     def flush(self) -> None:
         """Return: everything is durable."""
@@ -195,11 +278,14 @@ class MemoryJournal:
 
     def entries(self, after_seq: int = 0) -> Iterator[Entry]:
         """The entries above `after_seq`, in order."""
-        start = 0
-        if self._entries:
-            # Entries are numbered without a gap, so the place of one is its distance from the first.
-            start = max(0, after_seq + 1 - self._entries[0].seq)
-        yield from self._entries[start:]
+        start = bisect_right(self._entries, after_seq, key=_last_seq)
+        for entry in unfolded(iter(self._entries[start:])):
+            if entry.seq > after_seq:
+                yield entry
+
+    def base(self) -> Base | None:
+        """None: nothing is ever dropped."""
+        return None
 
     def track(self, driver_id: str, from_ms: int, to_ms: int, after_seq: int, limit: int) -> TrackPage:
         """A driver's pings received in [from_ms, to_ms], in order."""
@@ -209,6 +295,19 @@ class MemoryJournal:
 
     def close(self) -> None:
         """Return: there is nothing to write."""
+
+
+def unfolded(inputs: Iterator[Entry | PingRun]) -> Iterator[Entry]:
+    """The same inputs, each as an entry of its own."""
+    for item in inputs:
+        if isinstance(item, PingRun):
+            yield from item.entries()
+        else:
+            yield item
+
+
+def _last_seq(item: Entry | PingRun) -> int:
+    return item.last_seq if isinstance(item, PingRun) else item.seq
 
 
 def page_of(entries: Iterator[Entry], driver_id: str, limit: int) -> TrackPage:

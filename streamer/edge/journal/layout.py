@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby, takewhile
 from typing import Any, get_args
 
 import apsw
@@ -16,7 +17,16 @@ import zstandard
 from msgspec import Struct
 
 from streamer.core.events import Input, Ping, Verdict
-from streamer.edge.journal.contract import Entry, JournalDamagedError, Note, NoteKind, Snapshot
+from streamer.edge.journal.contract import (
+    Base,
+    Entry,
+    HistoryGoneError,
+    JournalDamagedError,
+    Note,
+    NoteKind,
+    PingRun,
+    Snapshot,
+)
 
 TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -38,6 +48,8 @@ CREATE TABLE IF NOT EXISTS {name}(
 NOTE_KINDS: frozenset[str] = frozenset(get_args(NoteKind))
 CHAINED: frozenset[str] = frozenset({"command", "hand_over", "undo", "duty", "order", "driver"}) | NOTE_KINDS
 """What the audit chain covers: every decision, order, registration and note. Not pings, reports and ticks."""
+QUARANTINE_ROWS = 10_000
+"""Above it the oldest go: a flood of them has one cause."""
 _PINGS_NAME = re.compile(r"pings_[0-9]{8}")
 
 
@@ -117,6 +129,7 @@ def damaged(row: Row) -> JournalDamagedError:
     return JournalDamagedError(f"the journal is damaged at seq {row.first_seq}: the checksum does not fit the row")
 
 
+DAY_MS = 86_400_000
 LAST_INSTANT_MS = 253_402_300_799_999
 """The end of the year 9999, where calendars stop."""
 
@@ -136,6 +149,11 @@ def day_table(at_ms: int) -> str:
     return f"pings_{datetime.fromtimestamp(min(at_ms, LAST_INSTANT_MS) / 1000, UTC):%Y%m%d}"
 
 
+def utc(at_ms: int) -> str:
+    """An instant for people, to the second."""
+    return f"{datetime.fromtimestamp(min(at_ms, LAST_INSTANT_MS) / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def entry_row(entry: Entry) -> EntryRow:
     """The row of an input that is no ping; its link is set by the chain."""
     kind = str(entry.input.__struct_config__.tag)
@@ -151,30 +169,45 @@ def note_row(note: Note, seq: int, number: int) -> EntryRow:
     )  # fmt: skip
 
 
-def ping_rows(entries: Sequence[Entry]) -> Iterator[PingRow]:
-    """The rows of consecutive pings: one, or two when midnight UTC lies between them."""
-    start = 0
-    tables = [day_table(entry.at_ms) for entry in (entries[0], entries[-1])]
-    if tables[0] != tables[1]:
-        start = next(i for i, entry in enumerate(entries) if day_table(entry.at_ms) != tables[0])
-        yield from ping_rows(entries[:start])
-        yield from ping_rows(entries[start:])
-        return
-    batch = PingBatch(
-        [entry.at_ms for entry in entries],
-        [entry.verdict or "ok" for entry in entries],
-        [entry.input for entry in entries if isinstance(entry.input, Ping)],
-    )
-    columns = entries[0].seq, entries[-1].seq, entries[0].at_ms, entries[-1].at_ms
+def ping_rows(runs: Sequence[PingRun]) -> Iterator[PingRow]:
+    """The rows of consecutive pings: one, or one a day when midnight UTC lies between them."""
+    for _, of_day in groupby(runs, lambda run: min(run.at_ms, LAST_INSTANT_MS) // DAY_MS):
+        yield _ping_row(list(of_day))
+
+
+def _ping_row(runs: list[PingRun]) -> PingRow:
+    batch = PingBatch([], [], [])
+    for run in runs:
+        batch.at_ms.extend([run.at_ms] * len(run.pings))
+        batch.verdicts.extend(run.verdicts)
+        batch.pings.extend(run.pings)
+    columns = runs[0].first_seq, runs[-1].last_seq, runs[0].at_ms, runs[-1].at_ms
     body = msgspec.msgpack.encode(batch)
-    yield PingRow(*columns, body, crc_of(columns, body), tables[0])
+    return PingRow(*columns, body, crc_of(columns, body), day_table(runs[0].at_ms))
 
 
 def ping_tables(connection: apsw.Connection) -> list[str]:
-    """The days that have pings, oldest first."""
+    """The days whose pings may be read, oldest first."""
+    base = read_base(connection)
+    return [name for name in all_ping_tables(connection) if base is None or name > base.gone]
+
+
+def all_ping_tables(connection: apsw.Connection) -> list[str]:
+    """Also the days that are being dropped, oldest first."""
     names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
     # Names go into SQL text below; only what `day_table` makes may.
     return [name for (name,) in names if _PINGS_NAME.fullmatch(name)]
+
+
+def read_base(connection: apsw.Connection) -> Base | None:
+    """Where the history begins; None: with the first input."""
+    found = connection.execute("SELECT value FROM meta WHERE key = 'base'").fetchone()
+    return msgspec.msgpack.decode(found[0], type=Base) if found else None
+
+
+def write_base(connection: apsw.Connection, base: Base) -> None:
+    """Let the history begin at `base`, inside the transaction that saw its snapshot."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('base', ?)", (msgspec.msgpack.encode(base),))
 
 
 def rows(connection: apsw.Connection, after_seq: int) -> Iterator[Row]:
@@ -193,25 +226,65 @@ def ping_stream(connection: apsw.Connection, table: str, after_seq: int) -> Iter
     """The rows of one day with anything above `after_seq`, in order."""
     found = select(
         connection,
+        # The subquery finds where to begin by the key: a day may have millions of rows.
         f"SELECT first_seq, last_seq, first_ms, last_ms, body, crc FROM {table}"  # noqa: S608 - a name of ping_tables
-        " WHERE last_seq > ? ORDER BY first_seq",
+        f" WHERE first_seq >= coalesce((SELECT max(first_seq) FROM {table} WHERE first_seq <= ?), 0)"
+        " AND last_seq > ? ORDER BY first_seq",
+        after_seq,
         after_seq,
     )
     return (PingRow(*(*columns, table)) for columns in found)
+
+
+def ping_rows_between(connection: apsw.Connection, from_ms: int, to_ms: int, after_seq: int) -> Iterator[PingRow]:
+    """The rows above `after_seq` with pings received in [from_ms, to_ms], and perhaps a few before, in order."""
+    first, last = day_table(from_ms), day_table(to_ms)
+    for table in ping_tables(connection):
+        if first <= table <= last:
+            rows_of_day = ping_stream(connection, table, max(after_seq, seq_before(connection, table, from_ms)))
+            yield from takewhile(lambda row: row.first_ms <= to_ms, rows_of_day)
+
+
+def last_seq_of(connection: apsw.Connection, table: str) -> int:
+    """The last sequence number in a day's table, 0 if it is empty."""
+    found = connection.execute(f"SELECT last_seq FROM {table} ORDER BY first_seq DESC LIMIT 1").fetchone()  # noqa: S608
+    return found[0] if found else 0
+
+
+def seq_before(connection: apsw.Connection, table: str, at_ms: int) -> int:
+    """A sequence number with no ping of `table` received at or after `at_ms` up to it, nearly the highest one.
+
+    Rows have no index by time, and need none: time never decreases from row to row, so this halves the range.
+    """
+    ((low, high),) = select(connection, f"SELECT coalesce(min(first_seq), 1), max(last_seq) FROM {table}")  # noqa: S608
+    below: int = low - 1
+    while high is not None and high - below > 1:
+        middle = (below + high) // 2
+        row = connection.execute(
+            f"SELECT last_seq, last_ms FROM {table} WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1",  # noqa: S608
+            (middle,),
+        ).fetchone()
+        if row is not None and row[1] < at_ms:
+            below = max(middle, row[0])
+        else:
+            high = middle
+    return below
 
 
 def read_entries(connection: apsw.Connection, after_seq: int) -> Iterator[Entry]:
     """The inputs above `after_seq`, in order and without a gap.
 
     Raises:
+        HistoryGoneError: `after_seq` lies before the base.
         JournalDamagedError: one is missing or is not what was written.
     """
+    base = read_base(connection)
+    if base is not None and after_seq < base.seq:
+        raise HistoryGoneError(f"pings before {utc(base.at_ms)} are past their retention: read on from seq {base.seq}")
     expected = after_seq + 1
     for row in rows(connection, after_seq):
         if not row.intact():
-            raise JournalDamagedError(
-                f"the journal is damaged at seq {row.first_seq}: the checksum does not fit the row"
-            )
+            raise damaged(row)
         for entry in row.entries():
             if entry.seq > after_seq:
                 if entry.seq != expected:
@@ -220,8 +293,23 @@ def read_entries(connection: apsw.Connection, after_seq: int) -> Iterator[Entry]
                 yield entry
 
 
+def set_aside(connection: apsw.Connection, at_ms: int, reason: str, body: bytes) -> None:
+    """Put something into the quarantine."""
+    connection.execute("INSERT INTO quarantine(at_ms, reason, body) VALUES (?, ?, ?)", (at_ms, reason, body))
+    connection.execute("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (QUARANTINE_ROWS,))
+
+
 def read_snapshots(connection: apsw.Connection) -> Iterator[Snapshot]:
     """The snapshots whose checksum fits, newest first."""
-    for seq, at_ms, body, crc in connection.execute("SELECT seq, at_ms, body, crc FROM snapshot ORDER BY seq DESC"):
+    return _intact(select(connection, "SELECT seq, at_ms, body, crc FROM snapshot ORDER BY seq DESC"))
+
+
+def read_snapshots_from(connection: apsw.Connection, seq: int) -> Iterator[Snapshot]:
+    """The snapshots at or above `seq` whose checksum fits, oldest first."""
+    return _intact(select(connection, "SELECT seq, at_ms, body, crc FROM snapshot WHERE seq >= ? ORDER BY seq", seq))
+
+
+def _intact(found: Iterator[Any]) -> Iterator[Snapshot]:
+    for seq, at_ms, body, crc in found:
         if crc == crc_of((seq, at_ms), body):
             yield Snapshot(seq, at_ms, zstandard.decompress(body))

@@ -10,7 +10,8 @@ from streamer.core.errors import StorageError
 from streamer.core.malls import parse_malls
 from streamer.core.snapshot import load_state
 from streamer.core.state import State
-from streamer.edge.journal.contract import JournalDamagedError, ReadableJournal
+from streamer.edge.journal.contract import HistoryGoneError, JournalDamagedError, ReadableJournal
+from streamer.edge.journal.layout import utc
 
 
 class Recovered(Struct, frozen=True):
@@ -22,13 +23,14 @@ class Recovered(Struct, frozen=True):
 
 
 def recover(journal: ReadableJournal, use_snapshots: bool = True) -> Recovered:
-    """Rebuild the engine; without snapshots from the first input on, as a check of them.
+    """Rebuild the engine; without snapshots from the first input on that is still there, as a check of them.
 
     Raises:
         JournalDamagedError: the tail has a hole, a damaged row, or an input that no longer does what it did.
+        HistoryGoneError: pings are past their retention, and no snapshot can be read to begin from.
         MallFileError: the malls in the header are none.
     """
-    state = _newest_state(journal) if use_snapshots else State()
+    state = (_newest_state(journal) if use_snapshots else None) or first_state(journal)
     engine = Engine(parse_malls(journal.header.malls), journal.header.settings, state)
     snapshot_seq = engine.state.seq
     for entry in journal.entries(snapshot_seq):
@@ -41,11 +43,30 @@ def recover(journal: ReadableJournal, use_snapshots: bool = True) -> Recovered:
     return Recovered(engine, snapshot_seq, engine.state.seq - snapshot_seq)
 
 
-def _newest_state(journal: ReadableJournal) -> State:
+def first_state(journal: ReadableJournal) -> State:
+    """The state before the first input that can be replayed: an empty one, or the base's.
+
+    Raises:
+        HistoryGoneError: the base's snapshot is damaged, or was written by another version.
+    """
+    base = journal.base()
+    if base is None:
+        return State()
+    body = next((snapshot.body for snapshot in journal.snapshots() if snapshot.seq == base.seq), b"")
+    try:
+        return load_state(body)
+    except StorageError as error:
+        raise HistoryGoneError(
+            f"pings before {utc(base.at_ms)} are past their retention, and the snapshot at seq {base.seq} that took "
+            "their place cannot be read: restore a backup, or use the version of Mallard that wrote it"
+        ) from error
+
+
+def _newest_state(journal: ReadableJournal) -> State | None:
     for snapshot in journal.snapshots():
         try:
             return load_state(snapshot.body)
         except StorageError:
             # Written by another version: an older one, or the tail from the beginning, leads to the same state.
             continue
-    return State()
+    return None

@@ -5,7 +5,9 @@ It must not know who is called, nor sleep by itself.
 
 from secrets import SystemRandom
 
-FIRST_WAIT_S, MOST_WAIT_S = 0.5, 30.0
+FIRST_WAIT_S, MOST_WAIT_S = 1.0, 30.0
+MOST_ADVISED_S = 300.0
+"""Advice beyond this is cut: a wrong one must not keep a driver away for a day."""
 
 
 class Backoff:
@@ -22,7 +24,24 @@ class Backoff:
         """It answered."""
         self._bound_s = FIRST_WAIT_S
 
-    def wait_s(self) -> float:
-        """Seconds to wait now, after one more failure."""
+    def wait_s(self, advised_s: float = 0.0) -> float:
+        """Seconds to wait now, after one more failure: what was advised, and the jitter on top of it.
+
+        On top, because everybody who was turned away got the same advice, and would come back as one.
+        """
         bound_s, self._bound_s = self._bound_s, min(MOST_WAIT_S, self._bound_s * 2)
-        return self._chance.uniform(0.0, bound_s)
+        return advised_s + self._chance.uniform(0.0, bound_s)
+
+
+def retry_after_s(text: str | None) -> float | None:
+    """The seconds a `Retry-After` header asks for, at most `MOST_ADVISED_S`; None when there is no such advice.
+
+    The weak spot: a date, which the header may hold too, counts as no advice.
+
+    Source: RFC 9110, section 10.2.3.
+    """
+    if text is None or not (text.isascii() and text.strip().isdigit()):
+        return None
+    # No number of more digits than this can matter, and one of thousands cannot be converted.
+    digits = text.strip().lstrip("0") or "0"
+    return MOST_ADVISED_S if len(digits) > 6 else min(MOST_ADVISED_S, float(digits))

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from streamer.core.errors import ConfigurationError
 from streamer.core.events import OrderPlaced
-from streamer.edge.simulation.backoff import Backoff
+from streamer.edge.simulation.backoff import Backoff, retry_after_s
 
 LOOK_S = 5.0
 GIVEN_AT_ONCE = 20
@@ -139,6 +139,7 @@ class OrderDesk:
         """One call; while a floor that was there cannot be reached or is overloaded, again, with full jitter."""
         backoff = Backoff()
         while True:
+            advised_s: float | None = None
             try:
                 answer = await self._client.request(method, f"/api/v1{path}", json=body)
                 if answer.status_code in NOBODY:
@@ -149,9 +150,10 @@ class OrderDesk:
                     self._reached = True
                     return answer
                 fault = f"it answers {answer.status_code}"
+                advised_s = retry_after_s(answer.headers.get("Retry-After"))
             except httpx.TransportError as error:
                 fault = str(error) or type(error).__name__
             # Down or restarting; commands carry versions and orders their ids, so asking again is safe.
             if not self._reached:
                 raise ConfigurationError(f"the API at {self._client.base_url} cannot be used: {fault}")
-            await asyncio.sleep(backoff.wait_s())
+            await asyncio.sleep(backoff.wait_s(advised_s or 0.0))

@@ -15,7 +15,7 @@ from websockets.uri import parse_uri
 
 from streamer.core.errors import ConfigurationError
 from streamer.core.events import Ping, Report
-from streamer.edge.simulation.backoff import Backoff
+from streamer.edge.simulation.backoff import Backoff, retry_after_s
 from streamer.edge.wire import MAX_ITEMS, Ack, Nack, Outgoing, Route
 
 RETRY_S = 2.0
@@ -24,6 +24,7 @@ KEPT = 10_000
 """Messages kept for a driver through an outage; the oldest pings beyond it are lost, as a phone would lose them."""
 
 NOBODY = 401, 403
+CROWDED = 503
 
 Said = Ping | Report
 Key = int | str
@@ -68,13 +69,16 @@ class Uplink:
         """
         backoff = Backoff()
         while not self._closing:
+            advised_s: float | None = None
             try:
                 async with connect(self._url, additional_headers=self._headers, compression=None) as socket:
                     backoff.reset()
                     await self._talk(socket)
             except InvalidStatus as error:
                 status = error.response.status_code
-                if status < 500 or not self.connects:
+                # A crowded gateway says when to come again, and then even a first call is not in vain.
+                advised_s = retry_after_s(error.response.headers.get("Retry-After")) if status == CROWDED else None
+                if status < 500 or (not self.connects and advised_s is None):
                     hint = ": check the token" if status in NOBODY else ""
                     raise ConfigurationError(f"the gateway at {self._url} answers {status}{hint}") from error
             except (OSError, InvalidHandshake, WebSocketException) as error:
@@ -84,7 +88,7 @@ class Uplink:
             finally:
                 self._socket = None
             if not self._closing:
-                await asyncio.sleep(backoff.wait_s())
+                await asyncio.sleep(backoff.wait_s(advised_s or 0.0))
 
     async def say(self, messages: Sequence[Said]) -> None:
         """Send messages in their order, pings in arrays; what cannot be sent now is kept for the next connection."""

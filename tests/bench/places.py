@@ -1,0 +1,85 @@
+"""Where the load happens: forty made-up malls in a flat city, and fifty thousand drivers of whom half are near one.
+
+It must not know who is measured. Everything is drawn from fixed seeds, so all peers see the same places.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.core.malls import Floor, parse_malls
+
+MALLS = 40
+SOUTH, NORTH, WEST, EAST = 36.00, 36.30, -115.35, -115.05
+"""A square of some 33 by 27 km, as large as a metropolitan floor."""
+HALF_LAT, HALF_LNG = 0.0016, 0.0021
+"""Half a mall's height and width in degrees: some 360 by 380 m."""
+NEAR_DEG = 0.010
+"""Spread of the drivers that are near a mall, about a kilometre."""
+
+Positions = NDArray[np.float64]
+"""One row each: lat, lng."""
+
+
+def centres() -> Positions:
+    """The middles of the malls."""
+    draw = np.random.Generator(np.random.PCG64(3))
+    return draw.uniform((SOUTH + 0.02, WEST + 0.02), (NORTH - 0.02, EAST - 0.02), (MALLS, 2)).round(5)
+
+
+def forty_malls() -> dict[str, Any]:
+    """The malls as PROTOCOL's GeoJSON: a footprint of twelve corners, four doors, a curbside and three stores each."""
+    features: list[dict[str, Any]] = []
+    for number, (lat, lng) in enumerate(centres().tolist()):
+        mall_id = f"mall-{number:02d}"
+        properties = {"name": f"Mall {number}", "timezone": "America/Los_Angeles", "service_radius_m": 9000}
+        polygon = {"type": "Polygon", "coordinates": [_footprint(lat, lng)]}
+        features.append({"type": "Feature", "id": mall_id, "properties": properties, "geometry": polygon})
+        doors = (("north", 1.0, 0.0), ("south", -1.0, 0.0), ("east", 0.0, 1.0), ("west", 0.0, -1.0))
+        features += [_place(mall_id, f"{mall_id}-{name}", "entrance", lat, lng, up, right) for name, up, right in doors]
+        features.append(_place(mall_id, f"{mall_id}-curb", "curbside", lat, lng, -1.1, 0.5))
+        features += [_place(mall_id, f"{mall_id}-s{n}", "store", lat, lng, 0.3 * n - 0.3, 0.2) for n in range(3)]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _footprint(lat: float, lng: float) -> list[list[float]]:
+    """A cross-shaped outline, closed, as [lng, lat]."""
+    corners = ((1, .6), (.6, .6), (.6, 1), (-.6, 1), (-.6, .6), (-1, .6))  # fmt: skip
+    ring = [*corners, *((-up, -right) for up, right in corners)]
+    closed = [*ring, ring[0]]
+    return [[round(lng + right * HALF_LNG, 6), round(lat + up * HALF_LAT, 6)] for up, right in closed]
+
+
+def _place(mall_id: str, place_id: str, kind: str, lat: float, lng: float, up: float, right: float) -> dict[str, Any]:
+    point = {"type": "Point", "coordinates": [round(lng + right * HALF_LNG, 6), round(lat + up * HALF_LAT, 6)]}
+    properties = {"mall_id": mall_id, "kind": kind, "name": place_id}
+    return {"type": "Feature", "id": place_id, "properties": properties, "geometry": point}
+
+
+def the_floor() -> Floor:
+    """The forty malls, as the engine has them."""
+    return parse_malls(forty_malls())
+
+
+def write_malls(folder: Path) -> Path:
+    """The malls as a file for `--malls`."""
+    path = folder / "forty-malls.geojson"
+    path.write_bytes(msgspec.json.encode(forty_malls()))
+    return path
+
+
+def homes(drivers: int) -> Positions:
+    """Where each driver begins: every other one near a mall, the rest anywhere in the city."""
+    draw = np.random.Generator(np.random.PCG64(5))
+    anywhere = draw.uniform((SOUTH, WEST), (NORTH, EAST), (drivers, 2))
+    near = centres()[np.arange(drivers) // 2 % MALLS] + draw.normal(0, NEAR_DEG, (drivers, 2))
+    return np.where((np.arange(drivers) % 2 == 0)[:, None], near, anywhere)
+
+
+def random_points(count: int) -> Positions:
+    """Points anywhere in the city, to ask from."""
+    draw = np.random.Generator(np.random.PCG64(11))
+    return draw.uniform((SOUTH + 0.03, WEST + 0.03), (NORTH - 0.03, EAST - 0.03), (count, 2))
