@@ -40,8 +40,9 @@ format: $(READY) ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(READY) ## what the engine costs, beside its peers in the same run
-	@$(BIN)/python -m tests.bench
+bench: $(READY) ## what it costs, beside its peers in the same run: ARGS="--quick --only transport --json FILE"
+	@$(BIN)/python -c 'import picows, redis, hiredis' 2>/dev/null || $(BIN)/python -m pip install --disable-pip-version-check -q -e '.[bench]' || echo "bench: picows and redis cannot be installed; their rows will say so"
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 docs: $(READY) ## write the machine-readable contracts (OpenAPI, AsyncAPI, JSON Schema) to build/docs
 	@$(BIN)/python -m dashboard.api build/docs

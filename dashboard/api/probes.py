@@ -6,6 +6,8 @@ It must not know orders or drivers. These paths are open to everybody, so they n
 from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate
+from typing import Any
 
 import msgspec
 from fastapi import APIRouter
@@ -14,6 +16,19 @@ from starlette.responses import Response
 from dashboard.feed import Feed
 from dashboard.link import Link
 from dashboard.relay import Relay
+
+STREAMER_WORDS = {
+    "ping_state_seconds": "From a frame read to its pings in the state.",
+    "ping_age_seconds": "From a fix, by the phone's clock, to the state.",
+    "ack_wait_seconds": "How long answers waited for their commit.",
+    "loop_lag_seconds": "How late the streamer's loop was.",
+    "journal_commit_seconds": "How long commits of the journal took.",
+    "journal_wal_bytes": "What is not yet moved from the write-ahead log into the journal.",
+    "journal_last_commit_inputs": "Inputs in the last commit.",
+    "slowest_reader_bytes": "Unread by the driver, gateway or dashboard that is furthest behind.",
+    "handshakes_turned_away_total": "Handshakes asked to come back later.",
+    "reading_paused_total": "Times a sender was not read, to slow it down.",
+}
 
 Metric = tuple[str, str, str, list[tuple[str, float]]]
 
@@ -76,22 +91,28 @@ def measure(link: Link, feed: Feed, relay: Relay, answered: Counter[int]) -> lis
 
 
 def streamer_metrics(counters: Mapping[str, object]) -> list[Metric]:
-    """The streamer's counters (`name`, or `name.label.value`, to a number), as metrics of their own."""
-    samples: dict[str, list[tuple[str, float]]] = {}
-    for key, number in counters.items():
+    """The streamer's counters as metrics of their own: `name`, or `name.label.value`, to a number, or a histogram."""
+    metrics: dict[str, Metric] = {}
+    for key, told in counters.items():
         name, _, labelled = key.partition(".")
+        words = STREAMER_WORDS.get(name, f"The streamer's {name.removesuffix('_total').replace('_', ' ')}.")
+        if isinstance(told, Mapping):
+            metrics[name] = (f"mallard_streamer_{name}", "histogram", words, histogram_samples(told))
+            continue
         label, _, value = labelled.partition(".")
-        labels = f'{{{label}="{value}"}}' if label else ""
-        samples.setdefault(name, []).append((labels, float(str(number))))
-    return [
-        (
-            f"mallard_streamer_{name}",
-            "counter" if name.endswith("_total") else "gauge",
-            f"The streamer's {name.removesuffix('_total').replace('_', ' ')}.",
-            numbers,
-        )
-        for name, numbers in samples.items()
+        kind = "counter" if name.endswith("_total") else "gauge"
+        metric = metrics.setdefault(name, (f"mallard_streamer_{name}", kind, words, []))
+        metric[3].append((f'{{{label}="{value}"}}' if label else "", float(str(told))))
+    return list(metrics.values())
+
+
+def histogram_samples(told: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """A histogram as Prometheus counts: how many values were at or below each bound."""
+    upto = list(accumulate(told["counts"]))
+    samples = [
+        (f'_bucket{{le="{bound}"}}', float(count)) for bound, count in zip([*told["bounds"], "+Inf"], upto, strict=True)
     ]
+    return [*samples, ("_sum", float(told["sum"])), ("_count", float(upto[-1]))]
 
 
 def exposition(metrics: list[Metric]) -> str:

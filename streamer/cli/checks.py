@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from streamer.cli.shown import DEFAULT_DATA, DataOption, JsonOption
+from streamer.cli.shown import DEFAULT_DATA, DataOption, JsonOption, measuring
 from streamer.edge.doctor import examine
 from streamer.edge.journal import audit
 from streamer.edge.journal.database import JournalReader
@@ -45,7 +45,8 @@ def verify(data: DataOption = DEFAULT_DATA) -> None:
     """Check the whole chain; names the first bad sequence number."""
     reader = JournalReader(data)
     try:
-        head = audit.verify(reader.connection)
+        with measuring("checking the chain") as progress:
+            head = audit.verify(reader.connection, progress)
     finally:
         reader.close()
     print(f"{head.links} links, whole up to seq {head.seq}; head {head.link.hex()}")

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from streamer.cli import accounts, checks, recordings, run
+from streamer.cli import accounts, checks, journals, recordings, run
 from streamer.core.errors import MallardError
 
 app = typer.Typer(
@@ -28,6 +28,9 @@ app.add_typer(accounts.token_app, name="token")
 app.add_typer(accounts.user_app, name="user")
 app.command()(checks.doctor)
 app.add_typer(checks.audit_app, name="audit")
+app.command()(journals.backup)
+app.command()(journals.restore)
+app.add_typer(journals.quarantine_app, name="quarantine")
 
 
 def run_app(application: typer.Typer, name: str) -> None:

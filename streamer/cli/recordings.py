@@ -16,6 +16,7 @@ from rich.table import Table
 from streamer.cli.shown import DEFAULT_DATA, DataOption, JsonOption, MallsOption, counting, measuring
 from streamer.core.errors import ConfigurationError
 from streamer.edge.journal.database import JournalReader
+from streamer.edge.journal.layout import utc
 from streamer.edge.recordings.fixtures import SUFFIX, Companion, find_fixture, read_companion
 from streamer.edge.recordings.record import Cut
 from streamer.edge.recordings.record import record as cut_out
@@ -82,6 +83,8 @@ def record(
         raise typer.BadParameter("--from is after --to")
     reader = JournalReader(data)
     try:
+        if from_ms is None and (base := reader.base()) is not None:
+            print(f"pings up to {utc(base.at_ms)} are past their retention: the recording begins there")
         with counting("reading the journal") as progress:
             companion = cut_out(reader, Cut(from_ms, to_ms, mall, pseudonymise), out, progress)
     finally:

@@ -21,6 +21,7 @@ from streamer.core.errors import ConfigurationError
 from streamer.core.settings import Settings
 from streamer.edge.child import DashboardChild, check_free
 from streamer.edge.demo import DemoCard, DemoOptions, run_demo
+from streamer.edge.journal.retention import DAYS, MAX_DAYS
 from streamer.edge.link import link_secret
 from streamer.edge.recordings.fixtures import find_fixture
 from streamer.edge.server import LOOPBACK, LiveOptions, Streamer, origins_of, run_live
@@ -40,6 +41,7 @@ class ServeFile(Struct, frozen=True, forbid_unknown_fields=True):
     ingest_port: Port | None = None
     origins: tuple[Origin, ...] = ()
     """Pages, besides the dashboard's own, that may open driver sockets: `https://drivers.example`."""
+    retention_days: Annotated[int, Meta(ge=1, le=MAX_DAYS)] | None = None
     settings: Settings | None = None
 
 
@@ -70,6 +72,9 @@ def serve(
     malls: Annotated[Path | None, typer.Option(metavar="FILE", help="GeoJSON; else the demo malls.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the dashboard [8050].")] = None,
     ingest_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the sockets [8765].")] = None,
+    retention_days: Annotated[
+        int | None, typer.Option(min=1, max=MAX_DAYS, help=f"Days that raw pings are kept [{DAYS}].")
+    ] = None,
     public: Annotated[bool, typer.Option("--public", help="Listen on all addresses, behind a TLS proxy.")] = False,
 ) -> None:
     """Run the whole product live."""
@@ -86,6 +91,7 @@ def serve(
         host=host,
         port=ingest_port or file.ingest_port or 8765,
         origins=(*origins_of(dashboard_port), *file.origins),
+        retention_days=retention_days or file.retention_days or DAYS,
     )
     check_free(host, options.port)
     check_free(host, dashboard_port)

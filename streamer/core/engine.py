@@ -120,11 +120,12 @@ class Engine:
             return (taken,)
         cell = latlng_to_cell(ping.lat, ping.lng, RES)
         holding = self.fences.holding(cell, ping.lat, ping.lng)
-        moved, driver.cell = cell != driver.cell, cell
-        driver.ping, driver.received_ms = ping, at_ms
+        moved = cell != driver.cell
+        driver.ping, driver.received_ms, driver.cell = ping, at_ms, cell
         driver.mall_id = self.fences.mall_of(holding) if holding else None
         news = self._cross_fences(driver, holding, at_ms) if holding or driver.fences else ()
-        self._show_in_region(driver)
+        if driver.mall_id is not None or driver.region is None:
+            self._show_in_region(driver)
         if driver.state == "silent":
             driver.state = driving.state_of(driver, state.orders, at_ms, self.settings)
             moved = True

@@ -3,6 +3,7 @@
 It must not mend anything itself, nor print: the command line does.
 """
 
+import errno
 import importlib.metadata
 import re
 import shutil
@@ -10,20 +11,30 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import apsw
 from msgspec import Struct
 
-from streamer.core.errors import ConfigurationError
-from streamer.edge.journal.database import apply_pragmas, require_sqlite
+from streamer.core.errors import ConfigurationError, StorageError
+from streamer.edge.journal import database, layout, quarantine
+from streamer.edge.journal.database import JournalReader, apply_pragmas, require_sqlite
+from streamer.edge.journal.layout import utc
+from streamer.edge.journal.mark import read_mark
+from streamer.edge.journal.recovery import first_state
 from streamer.edge.recordings.fixtures import FixtureError, FixtureReader, find_fixture, fixture_names, read_companion
 
 DISTRIBUTION = "mallard-dispatch"
 MIN_PYTHON = (3, 11)
 MIN_FREE_BYTES = 1_000_000_000
 """A day of 5,000 drivers' pings is some 10 GB; below this the day may not be finished."""
-SECRETS = ("accounts.db", "accounts.db-wal", "accounts.db-shm", "link.secret")
+MAX_WAL_BYTES = 67_108_864
+RESTORE = "mallard restore BACKUP --data NEW_DIR; what came after the backup is lost"
+SECRETS = (
+    "accounts.db", "accounts.db-wal", "accounts.db-shm", "link.secret",
+    "journal.db", "journal.db-wal", "journal.db-shm", "journal.mark",
+)  # fmt: skip
 DEMO_FIXTURES = ("saturday-rush", "two-malls", "bad-day")
 
 
@@ -38,15 +49,17 @@ class Finding(Struct, frozen=True):
 
 def examine(directory: Path, ports: Sequence[int], host: str = "127.0.0.1") -> list[Finding]:
     """Everything there is to look at, in the order in which it should be mended."""
+    running = database.is_held(directory)
     return [
         check_python(),
         *check_libraries(),
         check_sqlite(),
         check_database(directory),
+        *check_journal(directory, running),
         check_disk(directory),
         *check_permissions(directory),
         *check_fixtures(DEMO_FIXTURES),
-        *(check_port(host, port) for port in ports),
+        *(check_port(host, port, running) for port in ports),
     ]
 
 
@@ -117,6 +130,85 @@ def check_database(directory: Path) -> Finding:
     return Finding("database", True, f"{place}: WAL and synchronous=FULL read back")
 
 
+def check_journal(directory: Path, running: bool) -> list[Finding]:
+    """Whether the journal in `directory` is whole and looked after; `running` says that a floor holds it now."""
+    path = directory / "journal.db"
+    if not path.exists():
+        return [Finding("journal", True, f"{path} is not made yet")]
+    try:
+        with closing(JournalReader(directory)) as reader:
+            # One moment for all of it, though the floor goes on writing.
+            reader.connection.execute("BEGIN")
+            return [
+                _check_header(reader),
+                _check_settings(directory, reader.connection, running),
+                _check_tail(directory, reader.connection, running),
+                _check_wal(path),
+                _check_snapshots(reader),
+                _check_retention(reader),
+                _check_quarantine(directory, reader.connection),
+            ]
+    except (ConfigurationError, StorageError, apsw.Error) as error:
+        return [Finding("journal", False, str(error), RESTORE)]
+
+
+def _check_header(reader: JournalReader) -> Finding:
+    header = reader.header
+    detail = f"schema {header.schema}, begun {utc(header.created_ms)} by {header.made_by}"
+    return Finding("journal", True, detail)
+
+
+def _check_settings(directory: Path, connection: apsw.Connection, running: bool) -> Finding:
+    """Most settings are a connection's own, and a floor that runs refused to start unless it read its own back."""
+    if running:
+        mode = connection.pragma("journal_mode")
+        detail = f"journal_mode={mode}; a floor is running on it, which read the others back when it began"
+        return _judged("settings", mode == "wal", detail, "stop the floor and start it again")
+    try:
+        with closing(apsw.Connection(str(directory / "journal.db"))) as own:
+            database.apply_pragmas(own, database.JOURNAL_PRAGMAS)
+    except (StorageError, apsw.Error) as error:
+        return Finding("settings", False, str(error), "choose a writable directory on a local disk (--data)")
+    named = ", ".join(f"{name}={expected}" for name, (_value, expected) in database.JOURNAL_PRAGMAS.items())
+    return Finding("settings", True, f"read back: {named}")
+
+
+def _check_tail(directory: Path, connection: apsw.Connection, running: bool) -> Finding:
+    seq, notes = database.end(connection)
+    torn = database.torn_tail(connection)
+    if torn:
+        return Finding("tail", False, f"{len(torn)} rows from seq {torn[0].first_seq} on are damaged", RESTORE)
+    mark = None if running else read_mark(directory / "journal.mark")
+    if mark is not None and (mark.seq, mark.notes) > (seq, notes):
+        return Finding("tail", False, f"the journal ends at seq {seq}, and seq {mark.seq} was committed", RESTORE)
+    return Finding("tail", True, f"whole up to seq {seq}, from the newest snapshot on")
+
+
+def _check_wal(path: Path) -> Finding:
+    size = database.size_of(database.wal_of(path))
+    detail = f"WAL {size / 1e6:.1f} MB, database {database.size_of(path) / 1e6:.1f} MB"
+    return _judged("wal", size <= MAX_WAL_BYTES, detail, "end what has been reading the journal for so long")
+
+
+def _check_snapshots(reader: JournalReader) -> Finding:
+    seqs = [snapshot.seq for snapshot in reader.snapshots()]
+    return Finding("snapshots", True, f"{len(seqs)}, the newest at seq {seqs[0]}" if seqs else "none yet")
+
+
+def _check_retention(reader: JournalReader) -> Finding:
+    recover_from = first_state(reader).seq
+    tables = layout.ping_tables(reader.connection)
+    kept = f"pings of {len(tables)} days, from {tables[0].removeprefix('pings_')} on" if tables else "no pings"
+    base = reader.base()
+    begins = "the first input" if base is None else f"seq {recover_from} of {utc(base.at_ms)}"
+    return Finding("retention", True, f"{kept}; a replay begins at {begins}")
+
+
+def _check_quarantine(directory: Path, connection: apsw.Connection) -> Finding:
+    rows = quarantine.count(connection)
+    return _judged("quarantine", not rows, f"{rows} rows", f"mallard quarantine list --data {directory}")
+
+
 def check_disk(directory: Path, min_free_bytes: int = MIN_FREE_BYTES) -> Finding:
     """Whether there is room for the journal."""
     free = shutil.disk_usage(_existing(directory)).free
@@ -156,14 +248,16 @@ def _check_fixture(name: str) -> Finding:
     return Finding("fixture", True, name)
 
 
-def check_port(host: str, port: int) -> Finding:
-    """Whether a server could listen on `port`."""
+def check_port(host: str, port: int, running: bool = False) -> Finding:
+    """Whether a server could listen on `port`, or a floor that is `running` may be what does."""
     if not 0 < port < 2**16:
         return Finding("port", False, f"{port} is no port", "choose one between 1 and 65535")
     try:
         with socket.create_server((host, port)):
             pass
     except OSError as error:
+        if running and error.errno == errno.EADDRINUSE:
+            return Finding("port", True, f"{host}:{port} is in use, and a floor is running on this data")
         fix = "stop what listens there, or choose another with --port or --ingest-port"
         return Finding("port", False, f"{host}:{port}: {error.strerror}", fix)
     return Finding("port", True, f"{host}:{port} is free")

@@ -46,6 +46,12 @@ class Link:
         self.desk = desk
         self.feed = feed
         self._secret = secret
+        self._readers: dict[LinkReader, None] = {}
+
+    @property
+    def unread(self) -> int:
+        """Bytes in the write buffer of the dashboard that is furthest behind."""
+        return max((reader.unread for reader in self._readers), default=0)
 
     def check_request(self, connection: DirectConnection, request: Request) -> Response | None:
         """Let a handshake with the link's secret through (None), or answer it with 401."""
@@ -57,6 +63,7 @@ class Link:
     async def handle(self, connection: DirectConnection) -> None:
         """Serve one connection that `check_request` let through, until it closes."""
         reader = LinkReader(connection)
+        self._readers[reader] = None
         room = asyncio.Semaphore(MAX_CALLS)
         tasks: set[asyncio.Task[None]] = set()
         log.info("link_opened")
@@ -71,14 +78,17 @@ class Link:
             pass
         finally:
             self.feed.leave(reader)
+            del self._readers[reader]
             for task in tasks:
                 task.cancel()
             log.info("link_closed", code=connection.close_code)
 
     async def _take(self, connection: DirectConnection, reader: "LinkReader", text: str | bytes) -> None:
         try:
+            # What is inside a call is decoded later and elsewhere; from here on at least all of it is text.
+            text = text if isinstance(text, str) else text.decode()
             call = msgspec.json.decode(text, type=Call)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             answer: bytes | None = _refusal(UNREADABLE, CallRefusedError(400, "bad_json", str(error)))
         else:
             answer = self._subscribe(reader, text) if call.call == "subscribe" else await self._answer(call)
@@ -120,9 +130,15 @@ class LinkReader:
         self._behind_since_s: float | None = None
         self._closing: asyncio.Task[None] | None = None
 
+    @property
+    def unread(self) -> int:
+        """Bytes that it has not taken yet."""
+        transport = self._connection.transport
+        return 0 if transport.is_closing() else transport.get_write_buffer_size()
+
     def ready(self) -> bool:
         """Whether less than 1 MiB is unread; the socket is closed once that has not been so for 10 s."""
-        if self._connection.transport.get_write_buffer_size() <= MAX_UNREAD_BYTES:
+        if self.unread <= MAX_UNREAD_BYTES:
             self._behind_since_s = None
             return True
         now_s = asyncio.get_running_loop().time()
@@ -137,7 +153,7 @@ class LinkReader:
         broadcast((self._connection,), text, text=True)
 
     async def _close(self) -> None:
-        log.warning("link_too_slow", unread_bytes=self._connection.transport.get_write_buffer_size())
+        log.warning("link_too_slow", unread_bytes=self.unread)
         try:
             await asyncio.wait_for(self._connection.close(Close.SLOW_READER, "slow reader"), CLOSE_S)
         except TimeoutError:

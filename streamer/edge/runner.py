@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from streamer.core.engine import Engine
 from streamer.core.errors import StorageError
-from streamer.core.events import Input, Output, Ping, PingTaken, Refused, Tick, Verdict
+from streamer.core.events import Input, Output, Ping, PingTaken, Refused, Tick
 from streamer.core.snapshot import dump_state
 from streamer.edge.clock import Clock
 from streamer.edge.journal.contract import Entry, Journal, Note, PingRun, Quarantined, Snapshot, StorageFullError
@@ -128,9 +128,18 @@ class Runner:
             self._wait(STORAGE_FULL, then)
             return
         at_ms = self.now_ms() if at_ms is None else max(at_ms, self.engine.state.at_ms)
-        outputs, heard = self._handle(at_ms, (item,))
-        self._keep(at_ms, heard)
-        self._wait(outputs[0], then, heard)
+        seq = self.engine.state.seq
+        try:
+            outputs = self.engine.handle(at_ms, item)
+        except Exception as error:
+            self._quarantine(at_ms, item, error)
+            self._wait(INTERNAL, then)
+            return
+        heard: list[Heard] = []
+        if self.engine.state.seq > seq:
+            heard.append((item, outputs))
+            self._keep(_record_of(seq + 1, at_ms, item, outputs), heard)
+        self._wait(outputs, then, heard)
 
     def submit_pings(self, pings: Sequence[Ping], then: Then | None = None) -> None:
         """Handle the pings of one frame now; `then` gets the first output of each (`PingTaken`, or a `Refused`) once
@@ -141,46 +150,38 @@ class Runner:
             self._wait(STORAGE_FULL * len(pings), then)
             return
         at_ms = self.now_ms()
-        outputs, heard = self._handle(at_ms, pings)
-        self._keep(at_ms, heard)
-        self._wait([first for first, *_ in outputs], then, heard)
-
-    def _handle(self, at_ms: int, items: Sequence[Input]) -> tuple[list[tuple[Output, ...]], list[Heard]]:
-        """The outputs of each input, and, with their inputs, of those that took effect and are not kept yet."""
-        answers: list[tuple[Output, ...]] = []
+        answers: list[Output] = []
+        run = PingRun(self.engine.state.seq + 1, at_ms, [], [])
         heard: list[Heard] = []
-        engine = self.engine
-        seq = engine.state.seq
-        for item in items:
+        for ping in pings:
             try:
-                outputs = engine.handle(at_ms, item)
+                outputs = self.engine.handle(at_ms, ping)
             except Exception as error:
-                self._keep(at_ms, heard)
+                self._keep(run, heard)
                 self._wait((), None, heard)
-                self._quarantine(at_ms, item, error)
-                answers.append(INTERNAL)
-                heard, engine = [], self.engine
-                seq = engine.state.seq
+                self._quarantine(at_ms, ping, error)
+                run, heard = PingRun(self.engine.state.seq + 1, at_ms, [], []), []
+                answers.append(INTERNAL[0])
                 continue
-            answers.append(outputs)
-            if engine.state.seq != seq:
-                seq = engine.state.seq
-                heard.append((item, outputs))
-        return answers, heard
+            first = outputs[0]
+            answers.append(first)
+            if type(first) is PingTaken and first.verdict != "duplicate":
+                run.pings.append(ping)
+                run.verdicts.append(first.verdict)
+                heard.append((ping, outputs))
+        self._keep(run, heard)
+        self._wait(answers, then, heard)
 
-    def _keep(self, at_ms: int, heard: Sequence[Heard]) -> None:
-        """Queue what took effect for the journal: the inputs up to the engine's present `seq`."""
+    def _keep(self, record: Entry | PingRun, heard: Sequence[Heard]) -> None:
+        """Queue what took effect for the journal, if anything did."""
         if not heard:
             return
-        seq = self.engine.state.seq
-        if type(heard[0][0]) is Ping:
-            self._ticket = self.journal.append(_run_of(seq - len(heard) + 1, at_ms, heard))
-        else:
-            self._ticket = self.journal.append(Entry(seq, at_ms, heard[0][0]))
+        self._ticket = self.journal.append(record)
         for hook in self.hooks:
             for item, outputs in heard:
                 hook(item, outputs)
-        if seq - self._snapshot_seq >= SNAPSHOT_INPUTS or at_ms - self._snapshot_ms >= SNAPSHOT_MS:
+        state = self.engine.state
+        if state.seq - self._snapshot_seq >= SNAPSHOT_INPUTS or state.at_ms - self._snapshot_ms >= SNAPSHOT_MS:
             self._take_snapshot()
 
     def note(self, note: Note) -> None:
@@ -340,15 +341,10 @@ class Runner:
             log.info("journal_writable_again")
 
 
-def _run_of(first_seq: int, at_ms: int, heard: Sequence[Heard]) -> PingRun:
-    verdicts: list[Verdict] = []
-    pings: list[Ping] = []
-    for ping, (taken, *_) in heard:
-        assert isinstance(ping, Ping)
-        assert isinstance(taken, PingTaken)
-        verdicts.append(taken.verdict)
-        pings.append(ping)
-    return PingRun(first_seq, at_ms, verdicts, pings)
+def _record_of(seq: int, at_ms: int, item: Input, outputs: tuple[Output, ...]) -> Entry | PingRun:
+    if isinstance(item, Ping) and isinstance(outputs[0], PingTaken):
+        return PingRun(seq, at_ms, [outputs[0].verdict], [item])
+    return Entry(seq, at_ms, item)
 
 
 def _post(loop: asyncio.AbstractEventLoop, call: Callable[..., None], value: object) -> None:

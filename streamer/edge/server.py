@@ -25,16 +25,20 @@ from streamer.edge import link
 from streamer.edge.accounts import Accounts
 from streamer.edge.clock import WallClock
 from streamer.edge.connection import DirectConnection
+from streamer.edge.desk.counters import Counters
 from streamer.edge.desk.desk import Desk
 from streamer.edge.feed import Feed
 from streamer.edge.frames import Sign
 from streamer.edge.gateway import gateway
 from streamer.edge.gateway.gateway import Gateway
 from streamer.edge.gateway.limits import GatewaySettings
+from streamer.edge.journal import retention
 from streamer.edge.journal.contract import SCHEMA, JournalHeader
 from streamer.edge.journal.recovery import recover
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.link import Link, link_secret
+from streamer.edge.pulse import Pulse
+from streamer.edge.resources import quieten_collector, socket_room
 from streamer.edge.runner import Runner
 from streamer.edge.simulation.worlds import demo_floor
 from streamer.edge.sockets import serve_sockets
@@ -42,6 +46,9 @@ from streamer.edge.wire import Close
 
 log = structlog.get_logger("server")
 
+PROBES = frozenset({"/healthz", "/readyz"})
+MAX_SOCKETS = 6_000
+"""Of drivers and gateways; fewer where the system allows the process fewer files."""
 DRAIN_S = 5.0
 """A stop takes no longer; whoever has not been told by then asks again."""
 LOOPBACK = "127.0.0.1"
@@ -59,14 +66,15 @@ class Streamer:
         self.accounts = accounts
         self.feed = Feed(runner, sign)
         wall = WallClock()
-        self.gateway = Gateway(
-            runner, accounts, GatewaySettings(origins=origins), own_clock=self.feed.sign.mode == "replay", wall=wall
-        )
-        self.link = Link(Desk(runner, accounts, wall, self.gateway.tally), self.feed, secret)
+        self.pulse = Pulse()
+        settings = GatewaySettings(origins=origins, max_sockets=socket_room(MAX_SOCKETS))
+        self.gateway = Gateway(runner, accounts, settings, own_clock=self.feed.sign.mode == "replay", wall=wall)
+        counters = Counters(runner, self.gateway.tally, self.pulse, self._unread)
+        self.link = Link(Desk(runner, accounts, wall, counters), self.feed, secret)
         self.port = 0
         self._doors: dict[str, Gateway | Link] = {gateway.PATH: self.gateway, link.PATH: self.link}
         self._server: Server | None = None
-        self._framing: asyncio.Task[None] | None = None
+        self._beats: list[asyncio.Task[None]] = []
 
     async def open(self, host: str, port: int) -> None:
         """Listen on `port` (0: any free one, see `self.port`) and start the feed.
@@ -79,19 +87,32 @@ class Streamer:
         except OSError as error:
             raise port_fault(error, port) from error
         self.port = next(iter(self._server.sockets)).getsockname()[1]
-        self._framing = asyncio.create_task(self.feed.run())
+        self._beats = [asyncio.create_task(self.feed.run()), asyncio.create_task(self.pulse.run())]
 
     async def close(self) -> None:
         """Let nobody in, tell everybody what is due, and end every socket."""
-        if self._framing is not None:
-            self._framing.cancel()
+        for beat in self._beats:
+            beat.cancel()
         if self._server is not None:
             await self.gateway.close()
             self._server.close(code=Close.RESTART, reason="the server restarts")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._server.wait_closed(), DRAIN_S)
 
+    def _unread(self) -> int:
+        return max(self.gateway.unread, self.link.unread)
+
+    def _probed(self, connection: DirectConnection, path: str) -> Response:
+        """What a supervisor of this process alone is answered; the dashboard's `/readyz` asks here by the link."""
+        if path == "/healthz":
+            return connection.respond(200, "ok\n")
+        runner = self.runner
+        writable = not runner.full and runner.fault is None
+        return connection.respond(200, "ready\n") if writable else connection.respond(503, "cannot write the journal\n")
+
     def _check(self, connection: DirectConnection, request: Request) -> Response | None:
+        if request.path in PROBES:
+            return self._probed(connection, request.path)
         door = self._doors.get(request.path.partition("?")[0])
         if door is None:
             return connection.respond(404, f"there is no {request.path[:100]}; sockets are {', '.join(self._doors)}\n")
@@ -105,7 +126,7 @@ class Streamer:
 class LiveOptions(Struct, frozen=True, kw_only=True):
     """How a live floor is run. `malls` None: those of the journal, or the demo malls for a new one.
 
-    `origins` are those of pages that may open driver sockets.
+    `origins` are those of pages that may open driver sockets; `retention_days` is how long raw pings are kept.
     """
 
     data: Path
@@ -114,6 +135,7 @@ class LiveOptions(Struct, frozen=True, kw_only=True):
     host: str = LOOPBACK
     port: int = 8765
     origins: tuple[str, ...] = ()
+    retention_days: int = retention.DAYS
 
 
 def origins_of(dashboard_port: int) -> tuple[str, ...]:
@@ -144,6 +166,7 @@ async def run_live(options: LiveOptions, beside: Callable[[Streamer], Awaitable[
         raise
     try:
         await runner.start(ticking=True)
+        quieten_collector()
         await streamer.open(options.host, options.port)
         log.info("listening", host=options.host, port=streamer.port)
         await run_until_stopped(runner, beside(streamer) if beside else None)
@@ -203,9 +226,9 @@ def open_journal(options: LiveOptions) -> SqliteJournal:
     floor = read_malls(options.malls) if options.malls is not None else None
     malls = (floor or demo_floor()).geojson()
     header = JournalHeader(SCHEMA, malls, options.settings or Settings(), "mallard serve", WallClock().now_ms())
-    journal = SqliteJournal(options.data, header)
+    journal = SqliteJournal(options.data, header, retention_days=options.retention_days)
     if journal.cut is not None:
-        log.warning("journal_tail_cut", path=str(journal.path), from_seq=journal.cut.from_seq, rows=journal.cut.rows)
+        log.error("journal_tail_lost", path=str(journal.path), **msgspec.structs.asdict(journal.cut))
     differs = None
     if floor is not None and journal.header.malls != msgspec.to_builtins(malls):
         differs = "malls"

@@ -1,161 +1,109 @@
-"""`make bench`: one table, medians of interleaved runs. Machines differ, so read the ratios, not the microseconds."""
+"""`make bench`: one table, medians of interleaved runs. Machines differ, so read the ratios, not the microseconds.
 
+It must not know how a group measures. docs/benchmarks.md says what each line means.
+"""
+
+import argparse
+import os
 import platform
-import statistics
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streamer.core.engine import Engine
-from streamer.core.events import DriverRegistered, Ping, Report
-from streamer.core.geo import METRES_PER_DEG
-from streamer.core.hexes import DriverIndex, hex_of
-from streamer.core.malls import Floor, parse_malls
-from streamer.core.state import Driver
-from streamer.edge import wire
-from tests.bench.naive import NaiveIngestor
+from tests.bench.children import BenchError, cores
+from tests.bench.groups.endurance import MEMORY, RECOVERY, STORM
+from tests.bench.groups.engine import APPLY, NEAREST_GROUP
+from tests.bench.groups.group import Group
+from tests.bench.groups.ingest import BATCHES, PIPELINE, SINGLE, TRANSPORT
+from tests.bench.groups.latency import GC, LATENCY
+from tests.bench.groups.stages import STAGES_GROUP
+from tests.bench.table import Figures, Medians, Row, render
+from tests.bench.workshop import Workshop
 
-Setting = Callable[[], Callable[[], int]]
-"""Prepares fresh state, and gives the work to be timed."""
-
-ROUNDS = 5
-DRIVERS = 2_000
-PINGS_EACH = 10
-T0 = 1_794_560_400_000
-
-
-def a_floor() -> Floor:
-    return parse_malls(msgspec.json.decode(Path("fixtures/malls.geojson").read_bytes()))
-
-
-def some_frames(floor: Floor) -> list[bytes]:
-    """Pings of drivers around the malls, half of them close, in the order a server would read them."""
-    draw = np.random.Generator(np.random.PCG64(5))
-    malls = list(floor.malls.values())
-    spread = np.where(np.arange(DRIVERS) % 2, 0.002, 0.03)
-    home = np.array([(malls[n % len(malls)].lat, malls[n % len(malls)].lng) for n in range(DRIVERS)])
-    where = home + draw.normal(0, 1, (DRIVERS, 2)) * spread[:, None]
-    frames = []
-    for step in range(PINGS_EACH):
-        where = where + draw.normal(0, 0.00008, (DRIVERS, 2))
-        for n in range(DRIVERS):
-            ping = Ping(
-                fix_ms=T0 + step * 5000, lat=round(float(where[n, 0]), 5), lng=round(float(where[n, 1]), 5),
-                driver_id=f"d-{n}", seq=step, accuracy_m=8.0, speed_mps=11.6, heading_deg=271.0, battery=0.83,
-            )  # fmt: skip
-            frames.append(msgspec.json.encode(ping))
-    return frames
-
-
-def an_engine(floor: Floor) -> Engine:
-    engine = Engine(floor)
-    for n in range(DRIVERS):
-        engine.handle(T0, DriverRegistered(f"d-{n}"))
-        engine.handle(T0, Report(id="r", report="on_duty", fix_ms=T0, driver_id=f"d-{n}"))
-    return engine
-
-
-def timed(work: Callable[[], int]) -> float:
-    """CPU microseconds for each item of work."""
-    begun = time.process_time()
-    items = work()
-    return (time.process_time() - begun) / items * 1e6
-
-
-def decode_ours(frames: list[bytes]) -> int:
-    for frame in frames:
-        wire.decode_frame(frame)
-    return len(frames)
-
-
-def decode_naive(frames: list[bytes]) -> int:
-    for frame in frames:
-        NaiveIngestor.decode(frame)
-    return len(frames)
-
-
-def apply_ours(floor: Floor, pings: list[Ping]) -> Callable[[], int]:
-    engine = an_engine(floor)
-
-    def work() -> int:
-        for ping in pings:
-            engine.handle(ping.fix_ms, ping)
-        assert engine.state.verdicts == {"ok": len(pings)}
-        return len(pings)
-
-    return work
-
-
-def apply_naive(floor: Floor, frames: list[bytes]) -> Callable[[], int]:
-    ingestor = NaiveIngestor(floor)
-    pings = [ingestor.decode(frame) for frame in frames]
-
-    def work() -> int:
-        for ping in pings:
-            ingestor.apply(ping)
-        return len(pings)
-
-    return work
-
-
-def nearest_pair() -> tuple[Callable[[], int], Callable[[], int]]:
-    """Nearest 10 of 50,000: rings of hexes, and numpy measuring everybody."""
-    draw = np.random.Generator(np.random.PCG64(6))
-    where = draw.normal((36.127, -115.172), (0.06, 0.08), (50_000, 2))
-    index, drivers = DriverIndex(), {}
-    for n, (lat, lng) in enumerate(where.tolist()):
-        drivers[f"d-{n}"] = Driver(
-            f"d-{n}", "", 5, (), None, ping=Ping(fix_ms=T0, lat=lat, lng=lng, driver_id=f"d-{n}")
-        )
-        index.put(f"d-{n}", hex_of(lat, lng))
-    asked = draw.normal((36.127, -115.172), (0.03, 0.04), (60, 2)).tolist()
-
-    def rings() -> int:
-        for lat, lng in asked:
-            assert len(index.nearest(lat, lng, 10, drivers)) == 10
-        return len(asked)
-
-    def everybody() -> int:
-        for lat, lng in asked:
-            metres = METRES_PER_DEG * np.hypot(where[:, 0] - lat, (where[:, 1] - lng) * np.cos(np.radians(lat)))
-            assert len(np.argpartition(metres, 10)[:10]) == 10
-        return len(asked)
-
-    return rings, everybody
+GROUPS: tuple[Group, ...] = (
+    SINGLE, BATCHES, PIPELINE, TRANSPORT, APPLY, NEAREST_GROUP, STAGES_GROUP, LATENCY, GC, MEMORY, STORM, RECOVERY,
+)  # fmt: skip
+ROUNDS, QUICK_ROUNDS = 3, 1
 
 
 def main() -> None:
-    floor = a_floor()
-    frames = some_frames(floor)
-    pings = [msgspec.json.decode(frame, type=Ping) for frame in frames]
-    rings, everybody = nearest_pair()
-    rows: list[tuple[str, str, Setting, Setting]] = [
-        (
-            "decode and check a ping", "json + checks by hand",
-            lambda: lambda: decode_ours(frames), lambda: lambda: decode_naive(frames),
-        ),
-        (
-            "apply a ping (rules, hex, fences, state)", "dict, H3 strings, shapely loop",
-            lambda: apply_ours(floor, pings), lambda: apply_naive(floor, frames),
-        ),
-        ("nearest 10 of 50,000", "numpy over everybody", lambda: rings, lambda: everybody),
-    ]  # fmt: skip
-    table = Table(title=f"{platform.python_implementation()} {platform.python_version()}, one core, median of {ROUNDS}")
-    for name in ("work", "ours µs", "peer µs", "ratio", "peer"):
-        table.add_column(name, justify="right" if "µ" in name or name == "ratio" else "left")
-    for label, peer, ours, theirs in rows:
-        ours_us, peer_us = [], []
-        for _ in range(ROUNDS):
-            ours_us.append(timed(ours()))
-            peer_us.append(timed(theirs()))
-        mine, other = statistics.median(ours_us), statistics.median(peer_us)
-        table.add_row(label, f"{mine:.2f}", f"{other:.2f}", f"{other / mine:.1f}x", peer)
-    Console().print(table)
+    names = [group.name for group in GROUPS]
+    parser = argparse.ArgumentParser(prog="make bench", description="Groups: " + ", ".join(names))
+    parser.add_argument("--only", action="append", choices=names, metavar="GROUP", help="may be given again")
+    parser.add_argument("--quick", action="store_true", help="short and small, once: shows that it works, not figures")
+    parser.add_argument("--rounds", type=int, help=f"interleaved runs of each case [{ROUNDS}]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="store the rows and every run's figures")
+    asked = parser.parse_args()
+    chosen = [group for group in GROUPS if not asked.only or group.name in asked.only]
+    rounds = max(1, asked.rounds or (QUICK_ROUNDS if asked.quick else ROUNDS))
+    try:
+        os.sched_setaffinity(0, {cores()[1]})
+        with tempfile.TemporaryDirectory(prefix="mallard-bench-") as folder:
+            measured = measure(Workshop(Path(folder), asked.quick), chosen, rounds)
+    except BenchError as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    rows = {group.about: group.rows(measured[group.name]) for group in chosen}
+    Console(width=None if sys.stdout.isatty() else 190).print(render(title(rounds, asked.quick), rows))
+    if asked.json:
+        asked.json.write_bytes(as_json(rounds, asked.quick, rows, measured))
+
+
+def measure(shop: Workshop, chosen: Sequence[Group], rounds: int) -> dict[str, Medians]:
+    """Run the cases of each group in turn, round after round, and show how far it is.
+
+    Raises:
+        BenchError: something under measurement did not work.
+    """
+    measured: dict[str, Medians] = {}
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, refresh_per_second=1, transient=True) as progress:
+        task = progress.add_task("preparing", total=None)
+        for group in chosen:
+            progress.update(task, description=f"{group.name}: preparing")
+            with group.cases(shop) as cases:
+                runs: dict[str, list[Figures]] = {name: [] for name in cases}
+                progress.reset(task, total=rounds * len(cases))
+                for _ in range(rounds):
+                    for name, case in cases.items():
+                        progress.update(task, description=f"{group.name}: {name}")
+                        runs[name].append(case())
+                        progress.advance(task)
+            measured[group.name] = Medians(runs)
+            console.print(f"measured {group.name}")
+    return measured
+
+
+def title(rounds: int, quick: bool) -> str:
+    """What the table was made by."""
+    processor = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
+    )
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    runs = f"medians of {rounds} interleaved runs" if rounds > 1 else "one run"
+    quickly = "; QUICK: shows that it works, not figures" if quick else ""
+    return f"{time.strftime('%Y-%m-%d')}, {processor}, {python}, server and load a core each, {runs}{quickly}"
+
+
+def as_json(rounds: int, quick: bool, rows: dict[str, list[Row]], measured: dict[str, Medians]) -> bytes:
+    """The table and every run, for a machine."""
+    stored = {
+        "title": title(rounds, quick),
+        "rows": {
+            about: [{**msgspec.to_builtins(row), "met": row.verdict} for row in group] for about, group in rows.items()
+        },
+        "runs": {name: medians.runs for name, medians in measured.items()},
+    }
+    return msgspec.json.format(msgspec.json.encode(stored), indent=1)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def _port_of(process: "subprocess.Popen[str]", log: Path) -> int:
         words = line.split()
         if words[:1] == ["ready"]:
             return int(words[1])
-    raise BenchError(f"{process.args} ended before it was ready: {last_line(log)}")
+    raise BenchError(f"a program ended before it was ready: {last_line(log)}")
 
 
 def last_line(log: Path) -> str:

@@ -26,10 +26,10 @@ def driver_name(number: int) -> str:
 class Fleet:
     """Drivers that wander by a few metres with each ping; `seqs` holds the last `seq` of each."""
 
-    def __init__(self, drivers: int) -> None:
+    def __init__(self, drivers: int, first_seq: int = 1) -> None:
         where = homes(drivers)
         self.names = [driver_name(number).encode() for number in range(drivers)]
-        self.seqs = [0] * drivers
+        self.seqs = [first_seq - 1] * drivers
         self._lat: list[float] = where[:, 0].tolist()
         self._lng: list[float] = where[:, 1].tolist()
         draw = np.random.Generator(np.random.PCG64(9))

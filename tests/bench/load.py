@@ -30,6 +30,8 @@ SENDS_A_POLL = 200
 DUTY_BATCH = 500
 DUTY_AT_ONCE = 4_000
 DRAIN_S = 20.0
+AT_ONCE, ENTRY_S = 900, 0.0025
+"""A fleet comes in by itself: more at once, or sooner after one another, and the product would rightly send it away."""
 
 
 class Plan(Struct):
@@ -54,6 +56,7 @@ class Plan(Struct):
     seconds: float = 3.0
     answers: bool = True
     duty: bool = False
+    first_seq: int = 1
     notes: str = ""
     """A file for the instants at which each ping was sent; none are kept without."""
 
@@ -111,7 +114,7 @@ class Load:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.fleet = Fleet(plan.drivers)
+        self.fleet = Fleet(plan.drivers, plan.first_seq)
         self.acked = [0] * plan.drivers
         self.sent = self.done = self.nacks = self.on_duty = self.welcomed = 0
         self.complaint = ""
@@ -121,6 +124,7 @@ class Load:
         self._epoll = select.epoll()
         self._lanes: list[Lane] = []
         self._by_fd: dict[int, Lane] = {}
+        self._reported = 0
         self._began_s = 0.0
         self._bursts = 0
 
@@ -130,6 +134,8 @@ class Load:
         """Connect every socket, and have every driver put on duty if the peer wants that."""
         plan = self.plan
         for number in range(plan.connections):
+            if number >= AT_ONCE:
+                time.sleep(ENTRY_S)
             token = plan.tokens[number] if plan.tokens else ""
             sock, early = connect(plan.port, token)
             lane = Lane(sock, list(range(number, plan.drivers, plan.connections)))
@@ -143,16 +149,15 @@ class Load:
             self._go_on_duty()
 
     def _go_on_duty(self) -> None:
-        asked = 0
         for lane in self._lanes:
             for at in range(0, len(lane.drivers), DUTY_BATCH):
                 some = lane.drivers[at : at + DUTY_BATCH]
                 reports = [self.fleet.on_duty(number, now_ms()) for number in some]
                 one = len(lane.drivers) == 1
                 self._write(lane, framed(reports[0] if one else b"[" + b",".join(reports) + b"]"))
-                asked += len(some)
-                self._until(lambda: asked - self.on_duty < DUTY_AT_ONCE, "reports taken")
-        self._until(lambda: self.on_duty >= asked, "reports taken")
+                self._reported += len(some)
+                self._until(lambda: self._reported - self.on_duty < DUTY_AT_ONCE, "reports taken")
+        self._until(lambda: self.on_duty >= self._reported, "reports taken")
 
     def _until(self, reached: Callable[[], bool], what: str) -> None:
         end_s = time.monotonic() + DRAIN_S
@@ -179,7 +184,7 @@ class Load:
         self._drive(plan.seconds)
         ended_s, server_end_s, own_end_s, sent_end, done_end = self._reading()
         self._drain()
-        pings = done_end - done if plan.mode == "window" else sent_end - sent
+        pings = done_end - done if plan.answers else sent_end - sent
         acks = sorted(self.ack_ns)
         return Outcome(
             pings, ended_s - begun_s, server_end_s - server_s, (own_end_s - own_s) / (ended_s - begun_s),

@@ -3,6 +3,7 @@
 It must not know who is measured. Everything is drawn from fixed seeds, so all peers see the same places.
 """
 
+from math import cos, pi, sin
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from streamer.core.malls import Floor, parse_malls
 MALLS = 40
 SOUTH, NORTH, WEST, EAST = 36.00, 36.30, -115.35, -115.05
 """A square of some 33 by 27 km, as large as a metropolitan floor."""
-HALF_LAT, HALF_LNG = 0.0016, 0.0021
-"""Half a mall's height and width in degrees: some 360 by 380 m."""
+HALF_LAT, HALF_LNG = 0.0022, 0.0027
+"""Half a mall's height and width in degrees: some 490 m across."""
+CORNERS = (24, 60, 120)
+"""Of a footprint; the malls take turns."""
 NEAR_DEG = 0.010
 """Spread of the drivers that are near a mall, about a kilometre."""
 
@@ -31,12 +34,12 @@ def centres() -> Positions:
 
 
 def forty_malls() -> dict[str, Any]:
-    """The malls as PROTOCOL's GeoJSON: a footprint of twelve corners, four doors, a curbside and three stores each."""
+    """The malls as PROTOCOL's GeoJSON: a wavy footprint, four doors, a curbside and three stores each."""
     features: list[dict[str, Any]] = []
     for number, (lat, lng) in enumerate(centres().tolist()):
         mall_id = f"mall-{number:02d}"
         properties = {"name": f"Mall {number}", "timezone": "America/Los_Angeles", "service_radius_m": 9000}
-        polygon = {"type": "Polygon", "coordinates": [_footprint(lat, lng)]}
+        polygon = {"type": "Polygon", "coordinates": [_footprint(lat, lng, CORNERS[number % len(CORNERS)])]}
         features.append({"type": "Feature", "id": mall_id, "properties": properties, "geometry": polygon})
         doors = (("north", 1.0, 0.0), ("south", -1.0, 0.0), ("east", 0.0, 1.0), ("west", 0.0, -1.0))
         features += [_place(mall_id, f"{mall_id}-{name}", "entrance", lat, lng, up, right) for name, up, right in doors]
@@ -45,12 +48,15 @@ def forty_malls() -> dict[str, Any]:
     return {"type": "FeatureCollection", "features": features}
 
 
-def _footprint(lat: float, lng: float) -> list[list[float]]:
-    """A cross-shaped outline, closed, as [lng, lat]."""
-    corners = ((1, .6), (.6, .6), (.6, 1), (-.6, 1), (-.6, .6), (-1, .6))  # fmt: skip
-    ring = [*corners, *((-up, -right) for up, right in corners)]
-    closed = [*ring, ring[0]]
-    return [[round(lng + right * HALF_LNG, 6), round(lat + up * HALF_LAT, 6)] for up, right in closed]
+def _footprint(lat: float, lng: float, corners: int) -> list[list[float]]:
+    """A star with five soft points, closed, as [lng, lat]."""
+    turns = [2 * pi * corner / corners for corner in range(corners)]
+    reach = [0.8 + 0.2 * sin(5 * turn) for turn in turns]
+    ring = [
+        [round(lng + far * HALF_LNG * cos(turn), 6), round(lat + far * HALF_LAT * sin(turn), 6)]
+        for turn, far in zip(turns, reach, strict=True)
+    ]
+    return [*ring, ring[0]]
 
 
 def _place(mall_id: str, place_id: str, kind: str, lat: float, lng: float, up: float, right: float) -> dict[str, Any]:

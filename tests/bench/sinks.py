@@ -5,7 +5,6 @@ the number of messages before it.
 """
 
 import argparse
-import asyncio
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -84,7 +83,7 @@ async def picows() -> None:
 
     counted = 0
 
-    class Counting(WSListener):  # type: ignore[misc]
+    class Counting(WSListener):
         def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
             nonlocal counted
             message = frame.get_payload_as_bytes()
@@ -138,10 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.bench.sinks")
     parser.add_argument("peer", choices=SINKS)
     sink = SINKS[parser.parse_args().peer]
-    try:
-        uvloop.run(sink())
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        pass
+    uvloop.run(sink())
 
 
 if __name__ == "__main__":

@@ -72,6 +72,19 @@ async def test_metrics_hold_the_counters_of_the_streamer(program: httpx.AsyncCli
     ) in text
 
 
+async def test_a_histogram_of_the_streamer_counts_up_to_each_bound(program: httpx.AsyncClient, streamer: Any) -> None:
+    told = {"bounds": [0.01, 0.1], "counts": [3, 2, 1], "sum": 0.75}
+    streamer.handlers["counters"] = lambda _params, _who: (200, {"ack_wait_seconds": told})
+    text = (await program.get("/metrics")).text
+    assert (
+        "# TYPE mallard_streamer_ack_wait_seconds histogram\n"
+        'mallard_streamer_ack_wait_seconds_bucket{le="0.01"} 3\n'
+        'mallard_streamer_ack_wait_seconds_bucket{le="0.1"} 5\n'
+        'mallard_streamer_ack_wait_seconds_bucket{le="+Inf"} 6\n'
+        "mallard_streamer_ack_wait_seconds_sum 0.75\nmallard_streamer_ack_wait_seconds_count 6\n"
+    ) in text
+
+
 def test_exposition_has_help_and_type_for_each_metric() -> None:
     text = exposition([("a_total", "counter", "Words.", [('{x="1"}', 2.0)]), ("b", "gauge", "None yet.", [])])
     assert (

@@ -197,8 +197,8 @@ async def a_line(way: Way, sink: Sink | None = None) -> AsyncIterator[Line]:
         await connection.ended(WAIT_S)
 
     def claim(connection: ServerConnection, _request: Request) -> Response | None:
-        if isinstance(connection, DirectConnection):
-            connection.claim()
+        if isinstance(connection, DirectConnection) and not connection.claim():
+            return connection.respond(400, "too early\n")
         return None
 
     async with serve(

@@ -13,9 +13,11 @@ from streamer.core.events import DriverRegistered
 from streamer.edge.accounts import Accounts
 from streamer.edge.clock import ManualClock
 from streamer.edge.desk.calls import Call, Caller, CallRefusedError
+from streamer.edge.desk.counters import Counters
 from streamer.edge.desk.desk import Desk
 from streamer.edge.gateway.socket import Tally
 from streamer.edge.journal.contract import MemoryJournal, Note
+from streamer.edge.journal.database import open_to_read
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.runner import Runner
 from tests.builders import MINUTE, T0, a_ping, a_report
@@ -357,7 +359,7 @@ async def test_a_track_is_for_ops_leads_and_the_look_is_audited(counter: Counter
     assert [(point["seq"], point["verdict"]) for point in track["items"]] == [(1, "ok")]
     journal = counter.runner.journal
     assert isinstance(journal, SqliteJournal)
-    found = journal._connection.execute("SELECT body FROM entry WHERE kind = 'track_read'").fetchall()
+    found = open_to_read(journal.path).execute("SELECT body FROM entry WHERE kind = 'track_read'").fetchall()
     assert msgspec.json.decode(found[0][0], type=Note).actor == "olga"  # type: ignore[arg-type]
 
 
@@ -372,16 +374,18 @@ async def test_state_gives_the_hash_of_the_engine(counter: Counter) -> None:
 
 async def test_counters_are_numbers_of_the_gateway_the_runner_and_the_engine(counter: Counter) -> None:
     before = await counter.body("counters", None)
-    assert all(isinstance(number, int) for number in before.values())
+    assert {type(told) for told in before.values()} == {int, dict}
+    assert sum(before["ack_wait_seconds"]["counts"]) > 0
+    assert len(before["ack_wait_seconds"]["counts"]) == len(before["ack_wait_seconds"]["bounds"]) + 1
     assert before["seq"] == counter.runner.engine.state.seq > 0
     assert before["pings_judged_total.verdict.ok"] == 2
     assert (before["full"], before["quarantined_total"], before["rebuilt_total"]) == (0, 0, 0)
     tally = Tally(opened=5, refused=2, pings=7, reports=3, acks=6, nacks=Counts(bad_field=4), closed=Counts({1001: 3}))
-    counter.desk = Desk(counter.runner, counter.accounts, counter.clock, tally)
+    counter.desk = Desk(counter.runner, counter.accounts, counter.clock, Counters(counter.runner, tally))
     counter.runner.full, counter.runner.rebuilt, counter.runner.quarantined = True, 9, 8
     after = await counter.body("counters", None)
     assert after == {
-        **before, "sockets_open": 2, "sockets_opened_total": 5, "sockets_closed_total.code.1001": 3,
+        **before, "ack_wait_seconds": after["ack_wait_seconds"], "sockets_open": 2, "sockets_opened_total": 5, "sockets_closed_total.code.1001": 3,
         "handshakes_refused_total": 2, "pings_total": 7, "reports_total": 3, "acks_total": 6,
         "nacks_total.code.bad_field": 4, "full": 1, "rebuilt_total": 9, "quarantined_total": 8,
     }  # fmt: skip
@@ -400,7 +404,8 @@ async def test_a_log_in_opens_a_session_until_logout_and_is_audited(counter: Cou
     journal = counter.runner.journal
     assert isinstance(journal, SqliteJournal)
     kinds = [
-        kind for (kind,) in journal._connection.execute("SELECT kind FROM entry WHERE note > 0 ORDER BY seq, note")
+        kind
+        for (kind,) in open_to_read(journal.path).execute("SELECT kind FROM entry WHERE note > 0 ORDER BY seq, note")
     ]
     assert kinds == ["login", "login_failed", "logout"]
 

@@ -8,6 +8,12 @@ import pytest
 from streamer.edge import doctor
 from streamer.edge.accounts import Accounts
 from streamer.edge.doctor import Finding
+from streamer.edge.journal.contract import Snapshot
+from streamer.edge.journal.sqlite import SqliteJournal
+from tests.builders import T0
+from tests.edge.floor_kit import a_header, write_journal
+from tests.edge.test_journal import a_history, change
+from tests.edge.test_journal_retention import Days
 
 
 def faults(findings: list[Finding]) -> list[Finding]:
@@ -114,3 +120,95 @@ def test_a_port_is_free_or_not() -> None:
         assert not doctor.check_port("127.0.0.1", port).ok
     assert doctor.check_port("127.0.0.1", port).ok
     assert not doctor.check_port("127.0.0.1", 70_000).ok
+
+
+# ---------------------------------------------------------------- the journal
+
+
+NEWER = """UPDATE meta SET value = CAST(replace(CAST(value AS TEXT), '"schema":1', '"schema":9') AS BLOB)
+    WHERE key = 'header'"""
+
+
+def looked_at(folder: Path, running: bool = False) -> dict[str, Finding]:
+    return {finding.check: finding for finding in doctor.check_journal(folder, running)}
+
+
+def test_a_journal_that_is_not_made_yet_is_no_fault_and_is_not_made(tmp_path: Path) -> None:
+    assert looked_at(tmp_path)["journal"].ok
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sound_journal_is_read_back_in_every_respect(tmp_path: Path) -> None:
+    _, entries = a_history()
+    write_journal(tmp_path, entries, Snapshot(entries[-1].seq, T0, b"x"))
+    found = looked_at(tmp_path)
+    assert faults(list(found.values())) == []
+    assert list(found) == ["journal", "settings", "tail", "wal", "snapshots", "retention", "quarantine"]
+    assert "schema 1" in found["journal"].detail
+    for setting in ("synchronous=2", "journal_mode=wal", "busy_timeout=2000", "secure_delete=1"):
+        assert setting in found["settings"].detail
+    assert f"seq {entries[-1].seq}" in found["tail"].detail
+    assert f"seq {entries[-1].seq}" in found["snapshots"].detail
+    assert "pings of 1 days, from 20261113 on; a replay begins at the first input" in found["retention"].detail
+
+
+@pytest.mark.parametrize(
+    ("sql", "check"),
+    [
+        ("UPDATE entry SET body = zeroblob(4) WHERE seq = (SELECT max(seq) FROM entry)", "tail"),
+        ("DELETE FROM entry WHERE seq = (SELECT max(seq) FROM entry)", "tail"),
+        ("UPDATE entry SET body = zeroblob(4) WHERE seq = 1", "journal"),
+        ("DELETE FROM meta WHERE key = 'header'", "journal"),
+        (NEWER, "journal"),
+        ("INSERT INTO quarantine(at_ms, reason, body) VALUES (1, 'KeyError', x'00')", "quarantine"),
+    ],
+    ids=["a torn tail", "a vanished tail", "damage", "no header", "a newer schema", "quarantine"],
+)
+def test_a_journal_that_is_not_sound_is_a_fault(tmp_path: Path, sql: str, check: str) -> None:
+    _, entries = a_history()
+    write_journal(tmp_path, entries)
+    change(tmp_path, sql)
+    assert [finding.check for finding in faults(list(looked_at(tmp_path).values()))] == [check]
+
+
+def test_a_long_wal_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "MAX_WAL_BYTES", 1_000)
+    journal = SqliteJournal(tmp_path, a_header())
+    assert not looked_at(tmp_path, running=True)["wal"].ok
+    journal.close()
+    assert looked_at(tmp_path)["wal"].ok
+
+
+def test_where_a_replay_begins_after_pings_went_is_said(tmp_path: Path) -> None:
+    days = Days(tmp_path)
+    for day in range(5):
+        days.live(day)
+        days.tidy()
+    base = days.journal.base()
+    days.journal.close()
+    assert base is not None
+    assert f"a replay begins at seq {base.seq} of 2026-11-" in looked_at(tmp_path)["retention"].detail
+
+
+def test_a_floor_that_runs_is_said_and_its_ports_are_no_fault(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert any(str(port) in fault.detail for fault in faults(doctor.examine(tmp_path, [port])))
+        journal = SqliteJournal(tmp_path, a_header())
+        findings = doctor.examine(tmp_path, [port])
+        journal.close()
+    assert not any(str(port) in fault.detail for fault in faults(findings))
+    said = {finding.check: finding.detail for finding in findings}
+    assert said["port"] == f"127.0.0.1:{port} is in use, and a floor is running on this data"
+    assert said["settings"].startswith("journal_mode=wal; a floor is running on it")
+
+
+def test_the_doctor_changes_nothing(tmp_path: Path) -> None:
+    _, entries = a_history()
+    write_journal(tmp_path, entries)
+    before = (tmp_path / "journal.db").read_bytes()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    looked_at(tmp_path)
+    assert (tmp_path / "journal.db").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == names

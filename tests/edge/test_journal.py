@@ -213,7 +213,8 @@ def test_nobody_else_can_read_what_is_made(tmp_path: Path) -> None:
         os.umask(old)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "floor").iterdir()}
     journal.close()
-    assert modes == dict.fromkeys(("journal.db", "journal.db-wal", "journal.db-shm", "journal.lock"), 0o600)
+    names = "journal.db", "journal.db-wal", "journal.db-shm", "journal.lock", "journal.mark"
+    assert modes == dict.fromkeys(names, 0o600)
     assert (tmp_path / "floor").stat().st_mode & 0o777 == 0o700
 
 
@@ -361,10 +362,10 @@ def test_a_damaged_snapshot_gives_way_to_an_older_one(tmp_path: Path) -> None:
     assert recovered.engine.hash() == engine.hash()
 
 
-def test_only_the_newest_snapshots_are_kept(tmp_path: Path) -> None:
-    write_journal(tmp_path, [], *(Snapshot(n, T0, b"x") for n in range(1, 9)))
+def test_the_newest_snapshots_are_kept_and_the_first_of_each_day(tmp_path: Path) -> None:
+    write_journal(tmp_path, [], *(Snapshot(n, T0 + n // 5 * DAY_MS, b"x") for n in range(1, 10)))
     reader = JournalReader(tmp_path)
-    assert [snapshot.seq for snapshot in reader.snapshots()] == [8, 7, 6]
+    assert [snapshot.seq for snapshot in reader.snapshots()] == [9, 8, 7, 5, 1]
     reader.close()
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -14,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from streamer.core.errors import ConfigurationError
 from streamer.edge import link as linking
 from streamer.edge.accounts import Accounts
+from streamer.edge.journal.database import open_to_read
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.link import link_secret
 from streamer.edge.server import Streamer
@@ -62,6 +64,17 @@ async def drained(socket: ClientConnection) -> None:
     with suppress(ConnectionClosed):
         while True:
             await socket.recv()
+
+
+async def test_a_supervisor_is_told_whether_the_process_lives_and_can_write(streamer: Streamer) -> None:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{streamer.port}") as asker:
+        assert (await asker.get("/healthz")).status_code == 200
+        assert (await asker.get("/readyz")).status_code == 200
+        streamer.runner.full = True
+        assert (await asker.get("/healthz")).status_code == 200
+        unready = await asker.get("/readyz")
+        assert (unready.status_code, unready.text) == (503, "cannot write the journal\n")
+        streamer.runner.full = False
 
 
 @pytest.mark.parametrize("secret", ["", "wrong", SECRET + "x", SECRET[:-1], "ünïcode"])
@@ -135,7 +148,7 @@ async def test_an_answer_to_a_command_follows_its_commit(streamer: Streamer) -> 
         assert held["body"]["held"]
     journal = streamer.runner.journal
     assert isinstance(journal, SqliteJournal)
-    rows = journal._connection.execute("SELECT body FROM entry WHERE kind = 'command' ORDER BY seq DESC LIMIT 1")
+    rows = open_to_read(journal.path).execute("SELECT body FROM entry WHERE kind = 'command' ORDER BY seq DESC LIMIT 1")
     assert b'"hold"' in rows.fetchall()[0][0]  # type: ignore[operator]
 
 

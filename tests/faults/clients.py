@@ -66,7 +66,8 @@ class Fleet:
     async def run(self, port: int, pause_s: float = 0.01) -> None:
         """Connect, go on duty, and send a round of pings every `pause_s` until the server goes away."""
         with suppress(ConnectionClosed, OSError):
-            async with open_socket(port, "/v1/drivers", self.token) as self.socket:
+            async with open_socket(port, "/v1/drivers", self.token) as socket:
+                self.socket = socket
                 hearing = asyncio.create_task(until_cut(self.hear()))
                 try:
                     await self._say_again()
@@ -76,7 +77,7 @@ class Fleet:
                 finally:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(hearing, 5)
-                    self.closed.append(self.socket.close_code)
+                    self.closed.append(socket.close_code)
                     self.socket = None
 
     async def _say_again(self) -> None:
@@ -150,6 +151,8 @@ class Dispatcher:
         self.held: set[str] = set()
         self.frames: list[dict[str, Any]] = []
         self.answers: list[int] = []
+        self.unknown: list[tuple[str, dict[str, Any]]] = []
+        """Calls whose connection broke before the answer: ask them again, with the same key."""
         self._number = 0
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._hearing: asyncio.Task[None] | None = None
@@ -167,7 +170,7 @@ class Dispatcher:
         if self._hearing is not None:
             await self._hearing
 
-    async def call(self, call: str, key_as: str | None = None, **params: Any) -> dict[str, Any]:
+    async def call(self, call: str, **params: Any) -> dict[str, Any]:
         """One call and its answer: `{status, body or problem}`.
 
         Raises:
@@ -177,11 +180,13 @@ class Dispatcher:
         self._number += 1
         future = asyncio.get_running_loop().create_future()
         self._waiting[self._number] = future
-        if key_as is not None:
-            params["key"] = key_as
         message = {"id": self._number, "call": call, "params": params, "principal": self.principal}
-        await self._socket.send(json.dumps(message))
-        answer: dict[str, Any] = await asyncio.wait_for(future, ANSWER_S)
+        try:
+            await self._socket.send(json.dumps(message))
+            answer: dict[str, Any] = await asyncio.wait_for(future, ANSWER_S)
+        except ConnectionClosed:
+            self.unknown.append((call, params))
+            raise
         self.answers.append(answer["status"])
         if answer["status"] in STATUSES_DONE:
             self._book(call, answer["body"])
@@ -190,6 +195,8 @@ class Dispatcher:
     def _book(self, call: str, body: dict[str, Any]) -> None:
         if call == "place":
             self.acked.orders.add(body["id"])
+        elif call == "command" and body["held"]:
+            self.held.add(body["id"])
         if "command_id" in body:
             self.acked.commands.add(body["command_id"])
 
@@ -198,17 +205,32 @@ class Dispatcher:
         assert self._socket is not None
         await self._socket.send(json.dumps({"call": "subscribe", "malls": [], "since": {}, "epoch": ""}))
 
+    async def ask_again(self, unknown: list[tuple[str, dict[str, Any]]]) -> None:
+        """Repeat calls whose outcome is unknown; each has to be answered now, whether it took effect or not."""
+        for call, params in unknown:
+            answer = await self.call(call, **params)
+            assert answer["status"] in STATUSES_DONE, answer
+
+    async def ask_again_until_cut(self, unknown: list[tuple[str, dict[str, Any]]]) -> None:
+        """The same, by a floor that may die once more; what it did not answer stays unknown."""
+        for number, (call, params) in enumerate(unknown):
+            try:
+                await self.ask_again([(call, params)])
+            except ConnectionClosed:
+                self.unknown += unknown[number + 1 :]
+                return
+
     async def place_and_hold(self) -> None:
         """Place orders and hold each, one after the other, until the server goes away."""
         with suppress(ConnectionClosed):
             while True:
-                placed = await self.call("place", order=an_order_body(f"x-{now_ms()}-{self._number}"))
-                if placed["status"] not in STATUSES_DONE:
-                    continue
-                order_id = placed["body"]["id"]
-                held = await self.call("command", action="hold", order_id=order_id, expected_version=1)
-                if held["status"] in STATUSES_DONE:
-                    self.held.add(order_id)
+                name = f"{id(self):x}-{now_ms()}-{self._number}"
+                placed = await self.call("place", order=an_order_body(name), key=f"place-{name}")
+                if placed["status"] in STATUSES_DONE:
+                    await self._hold(placed["body"]["id"])
+
+    async def _hold(self, order_id: str) -> None:
+        await self.call("command", action="hold", order_id=order_id, expected_version=1, key=f"hold-{order_id}")
 
     async def _hear(self) -> None:
         assert self._socket is not None

@@ -26,12 +26,13 @@ from streamer.core.events import (
 )
 from streamer.core.malls import parse_malls
 from streamer.core.orders import COMING_BACK, GIVEN, ON_BOARD
-from streamer.core.snapshot import state_hash
+from streamer.core.snapshot import dump_state, load_state, state_hash
 from streamer.core.state import State
 from streamer.core.views import order_view
 from streamer.edge.journal import audit
 from streamer.edge.journal.contract import Entry, JournalHeader, ReadableJournal
 from streamer.edge.journal.database import JournalReader
+from streamer.edge.journal.recovery import first_state
 from streamer.edge.wire import CODES
 
 Source = Path | ReadableJournal
@@ -56,30 +57,39 @@ class Acked(Struct):
         """A cumulative ack of a phone that counts from `first` without a gap."""
         self.pings.update((driver_id, number) for number in range(first, seq + 1))
 
+    def copy(self) -> "Acked":
+        """What was acknowledged until now."""
+        return Acked(set(self.pings), set(self.reports), set(self.orders), set(self.commands))
+
     def __len__(self) -> int:
         return len(self.pings) + len(self.reports) + len(self.orders) + len(self.commands)
 
 
 class Log(Struct):
-    """A journal as read: what a replay needs, and every input that took effect, in order."""
+    """A journal as read: what a replay needs, and every input that took effect and is still kept, in order.
+
+    `first` is the state before the first of them, dumped: an empty one unless pings are past their retention.
+    """
 
     header: JournalHeader
+    first: bytes
     entries: list[Entry]
 
     def engine(self) -> Engine:
         """An engine before the first input."""
-        return Engine(parse_malls(self.header.malls), self.header.settings)
+        return Engine(parse_malls(self.header.malls), self.header.settings, load_state(self.first))
 
 
 def read_log(source: Source) -> Log:
     """Everything in a journal; a folder may be in use by a running server meanwhile."""
-    if not isinstance(source, Path):
-        return Log(source.header, list(source.entries()))
-    reader = JournalReader(source)
-    try:
-        return Log(reader.header, list(reader.entries()))
-    finally:
-        reader.close()
+    if isinstance(source, Path):
+        reader = JournalReader(source)
+        try:
+            return read_log(reader)
+        finally:
+            reader.close()
+    first = first_state(source)
+    return Log(source.header, dump_state(first), list(source.entries(first.seq)))
 
 
 def check_all(
@@ -116,13 +126,22 @@ def i1_acknowledged_exactly_once(log: Log, acked: Acked) -> None:
     identities = Counter(identity for entry in log.entries for identity in _identities(entry.input))
     twice = [identity for identity, times in identities.items() if times > 1]
     assert not twice, f"I1: in the log more than once: {sorted(twice, key=str)[:5]}"
-    lost: list[object] = [ping for ping in acked.pings if ("ping", *ping) not in identities]
-    lost += [report for report in acked.reports if ("report", *report) not in identities]
-    placed = sum(isinstance(entry.input, OrderPlaced) for entry in log.entries)
-    lost += [order_id for order_id in acked.orders if int(order_id.removeprefix("o-")) > placed]
-    decided = {f"c-{entry.seq}" for entry in log.entries if isinstance(entry.input, DECISIONS)}
-    lost += acked.commands - decided
-    assert not lost, f"I1: acknowledged and not in the log: {len(lost)} of {len(acked)}, as {sorted(lost, key=str)[:5]}"
+    lost = lost_of(log, acked)
+    assert not lost, f"I1: acknowledged and not in the log: {len(lost)} of {len(acked)}, as {lost[:5]}"
+
+
+def lost_of(log: Log, acked: Acked) -> list[str]:
+    """What was acknowledged and is not in the log, named. Pings past their retention are not asked for."""
+    first = load_state(log.first)
+    there = {identity for entry in log.entries for identity in _identities(entry.input)}
+    gone = {driver.id: driver.last_seq for driver in first.drivers.values()}
+    lost = [f"ping {ping}" for ping in acked.pings if ("ping", *ping) not in there and ping[1] > gone.get(ping[0], -1)]
+    lost += [f"report {report}" for report in acked.reports if ("report", *report) not in there]
+    placed = first.orders_placed + sum(isinstance(entry.input, OrderPlaced) for entry in log.entries)
+    lost += [f"order {order_id}" for order_id in acked.orders if int(order_id.removeprefix("o-")) > placed]
+    decided = {f"c-{entry.seq}" for entry in log.entries if isinstance(entry.input, DECISIONS)} | set(first.commands)
+    lost += [f"command {command_id}" for command_id in acked.commands - decided]
+    return sorted(lost)
 
 
 def _identities(item: Input) -> Iterable[tuple[object, ...]]:
@@ -146,7 +165,8 @@ def i2_seq_has_no_gap(log: Log) -> None:
         assert after.seq == before.seq + 1, f"I2: seq {after.seq} follows {before.seq}"
         assert after.at_ms >= before.at_ms, f"I2: seq {after.seq} is earlier than the one before it"
     if log.entries:
-        assert log.entries[0].seq == 1, f"I2: the log begins at seq {log.entries[0].seq}"
+        first = load_state(log.first).seq + 1
+        assert log.entries[0].seq == first, f"I2: the log begins at seq {log.entries[0].seq}, not {first}"
 
 
 def i10_chain_verifies(folder: Path) -> audit.Head:
@@ -166,7 +186,7 @@ def i10_chain_verifies(folder: Path) -> audit.Head:
 def replay_checked(log: Log) -> State:
     """The state the log leads to; I3, I5, I6 and I7 are checked on the way and at the end."""
     engine = log.engine()
-    ended: dict[str, str] = {}
+    ended = {order.id: str(order.status) for order in engine.state.orders.values() if order.status in FINAL}
     believed: dict[str, Ping] = {}
     for entry in log.entries:
         outputs = engine.handle(entry.at_ms, entry.input)

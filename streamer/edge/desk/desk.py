@@ -18,7 +18,6 @@ from streamer.edge.desk.commands import Commands
 from streamer.edge.desk.counters import Counters
 from streamer.edge.desk.people import People
 from streamer.edge.desk.reads import Reads
-from streamer.edge.gateway.socket import Tally
 from streamer.edge.journal.contract import StorageFullError
 from streamer.edge.runner import Runner
 
@@ -36,15 +35,15 @@ class Entry(Struct, frozen=True):
 class Desk:
     """Answers the calls of docs/link.md."""
 
-    def __init__(self, runner: Runner, accounts: Accounts, clock: Clock, tally: Tally | None = None) -> None:
-        """`tally` is the gateway's, where there is one."""
+    def __init__(self, runner: Runner, accounts: Accounts, clock: Clock, counters: Counters | None = None) -> None:
+        """`counters` are those of the whole streamer; by default of the runner alone."""
         self.runner = runner
         reads = Reads(runner)
         commands = Commands(runner, reads)
         people = People(runner, accounts, clock)
         self.table: dict[str, Entry] = {
             "ready": Entry(None, calls.Nothing, reads.ready),
-            "counters": Entry(None, calls.Nothing, Counters(runner, tally or Tally()).counters),
+            "counters": Entry(None, calls.Nothing, (counters or Counters(runner)).counters),
             "login": Entry(None, calls.Login, people.login),
             "session": Entry(None, calls.Session, people.session),
             "bearer": Entry(None, calls.Bearer, people.bearer),

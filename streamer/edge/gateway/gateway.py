@@ -115,6 +115,11 @@ class Gateway:
             return FULL_S
         return 0.0 if self._handshakes.take(now_s) else RUSH_S
 
+    @property
+    def unread(self) -> int:
+        """Bytes in the write buffer of the peer that is furthest behind."""
+        return max((socket.unread for socket in self._sockets), default=0)
+
     # ------------------------------------------------------------ a socket's life
 
     async def handle(self, connection: DirectConnection) -> None:
@@ -222,6 +227,7 @@ class Gateway:
                     pings = []
                     self._hand_in_report(socket, item)
         self._hand_in(socket, pings)
+        self.tally.state_s.add(asyncio.get_running_loop().time() - now_s)
         if not flawless:
             socket.count_bad_frame()
         if self._is_behind(socket):
@@ -229,21 +235,47 @@ class Gateway:
 
     def _may_enter(self, socket: Socket, item: Ping | Report, now_s: float) -> bool:
         """Whether the token may speak for this driver, and is not doing so too often; if not, says so."""
-        if not self._may_speak(socket, item):
-            return False
+        bucket = socket.voices.get(item.driver_id)
+        if bucket is None or socket.owner.mall_ids:
+            # Of a scoped gateway's drivers even the known have to be looked at: they move from mall to mall.
+            refused = self._scope.refusal(socket.owner, item)
+            if refused is None and bucket is None:
+                refused = self._first_word(socket, item, now_s)
+            if refused is not None:
+                socket.refuse(refused)
+                if socket.owner.kind == "driver":
+                    socket.close(Close.NOT_YOURS, "a message names another driver")
+                return False
+            bucket = socket.voices[item.driver_id]
         if not item.driver_id:
             # The decoded record becomes the engine's, as it is; nobody else holds it yet, so it may be completed.
             force_setattr(item, "driver_id", socket.owner.name)
-        if self._bucket(item.driver_id, now_s).take(now_s):
+        if bucket.take(now_s):
             return True
         socket.limit(error_about(item, "rate_limited", f"more than {self.settings.messages_per_s:g} messages a second"))
         return False
+
+    def _first_word(self, socket: Socket, item: Ping | Report, now_s: float) -> WireError | None:
+        """A driver is spoken for the first time on this socket: by a gateway, there is an end to how many."""
+        driver_id = item.driver_id or socket.owner.name
+        if socket.owner.kind == "gateway":
+            most = self.settings.gateway_drivers
+            if len(socket.voices) >= most:
+                return error_about(item, "overloaded", f"a gateway's socket speaks for up to {most} drivers")
+            self._tell_route(socket, driver_id)
+        bucket = self._buckets.get(driver_id)
+        if bucket is None:
+            bucket = TokenBucket(self.settings.messages_per_s, self.settings.messages_burst, now_s)
+            self._buckets[driver_id] = bucket
+        socket.voices[item.driver_id] = bucket
+        return None
 
     def _hand_in(self, socket: Socket, pings: list[Ping]) -> None:
         if not pings:
             return
         self.tally.pings += len(pings)
         fixes = [ping.fix_ms for ping in pings]
+        self.tally.age_s.add((self.wall.now_ms() - fixes[-1]) / 1000)
         if self._own_clock:
             for ping in pings:
                 force_setattr(ping, "fix_ms", self._on_floor(ping.fix_ms))
@@ -292,34 +324,6 @@ class Gateway:
         else:
             socket.connection.go_on()
 
-    def _may_speak(self, socket: Socket, item: Ping | Report) -> bool:
-        """Whether the token may speak for this driver; if not, says so."""
-        refused = self._scope.refusal(socket.owner, item)
-        if refused is None and socket.owner.kind == "gateway" and item.driver_id not in socket.spoken_for:
-            refused = self._first_word(socket, item)
-        if refused is None:
-            return True
-        socket.refuse(refused)
-        if socket.owner.kind == "driver":
-            socket.close(Close.NOT_YOURS, "a message names another driver")
-        return False
-
-    def _first_word(self, socket: Socket, item: Ping | Report) -> WireError | None:
-        """A gateway begins to speak for a driver: there is an end to how many, and it may have missed the route."""
-        if len(socket.spoken_for) >= self.settings.gateway_drivers:
-            most = self.settings.gateway_drivers
-            return error_about(item, "overloaded", f"a gateway's socket speaks for up to {most} drivers")
-        socket.spoken_for.add(item.driver_id)
-        self._tell_route(socket, item.driver_id)
-        return None
-
-    def _bucket(self, driver_id: str, now_s: float) -> TokenBucket:
-        bucket = self._buckets.get(driver_id)
-        if bucket is None:
-            bucket = TokenBucket(self.settings.messages_per_s, self.settings.messages_burst, now_s)
-            self._buckets[driver_id] = bucket
-        return bucket
-
     def _on_floor(self, fix_ms: int) -> int:
         moved_ms = fix_ms + self.runner.now_ms() - self.wall.now_ms()
         return min(max(moved_ms, 0), LAST_INSTANT_MS)
@@ -327,9 +331,11 @@ class Gateway:
     # ------------------------------------------------------------ routes
 
     def _heard(self, heard: Sequence[Heard]) -> None:
-        for _, outputs in heard:
+        for item, outputs in heard:
+            if type(item) is Ping and len(outputs) == 1:
+                continue  # Nearly all are, and a ping alone moves no route.
             for output in outputs:
-                if type(output) is RouteChanged:
+                if isinstance(output, RouteChanged):
                     self._push(output)
 
     def _push(self, changed: RouteChanged) -> None:

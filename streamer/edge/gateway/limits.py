@@ -45,21 +45,25 @@ class GatewaySettings(Struct, frozen=True):
 
 
 class TokenBucket:
-    """Allows `rate_per_s` on average and `burst` at once."""
+    """Allows `rate_per_s` on average and `burst` at once.
 
-    __slots__ = ("_at_s", "_level", "burst", "rate_per_s")
+    Source: the generic cell rate algorithm, ITU-T I.371 (2004): one instant says how much is left.
+    """
+
+    __slots__ = ("_ahead_s", "_spent_s", "_until_s")
 
     def __init__(self, rate_per_s: float, burst: float, at_s: float) -> None:
-        self.rate_per_s = rate_per_s
-        self.burst = burst
-        self._level = burst
-        self._at_s = at_s
+        self._spent_s = 1.0 / rate_per_s
+        self._ahead_s = (burst - 1.0) / rate_per_s
+        self._until_s = at_s
+        """When the bucket is full again."""
 
     def take(self, at_s: float) -> bool:
         """Takes one, if there is one."""
-        self._level = min(self.burst, self._level + (at_s - self._at_s) * self.rate_per_s)
-        self._at_s = at_s
-        if self._level < 1.0:
+        until_s = self._until_s
+        if until_s < at_s:
+            until_s = at_s
+        elif until_s - at_s > self._ahead_s:
             return False
-        self._level -= 1.0
+        self._until_s = until_s + self._spent_s
         return True

@@ -13,7 +13,11 @@ from websockets.protocol import State
 from streamer.edge.accounts import TokenOwner
 from streamer.edge.connection import DirectConnection
 from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
+from streamer.edge.measures import Histogram
 from streamer.edge.wire import CODES, Ack, Close, Code, Nack, ServerMessage, WireError, encode
+
+STATE_BOUNDS_S = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05)
+AGE_BOUNDS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
 class Tally(Struct):
@@ -28,15 +32,12 @@ class Tally(Struct):
     pings: int = 0
     reports: int = 0
     acks: int = 0
+    state_s: Histogram = field(default_factory=lambda: Histogram(STATE_BOUNDS_S))
+    """From a frame read to its pings in the state, in seconds."""
+    age_s: Histogram = field(default_factory=lambda: Histogram(AGE_BOUNDS_S))
+    """From a fix, by the phone's clock, to the state: of the last ping of each frame, in seconds."""
     nacks: Counter[str] = field(default_factory=Counter)
     closed: Counter[int] = field(default_factory=Counter)
-
-
-class Pending(Struct):
-    """What is durable and not yet acknowledged of one driver: the highest `seq`, or the latest ping without one."""
-
-    seq: int | None = None
-    fix_ms: int | None = None
 
 
 class Socket:
@@ -49,15 +50,19 @@ class Socket:
         self.owner = owner
         self.settings = settings
         self.tally = tally
-        self.spoken_for: set[str] = set()
-        """Drivers that this gateway has spoken for on this socket."""
+        self.voices: dict[str, TokenBucket] = {}
+        """Drivers that have been spoken for on this socket, by the `driver_id` of their messages."""
         self.taken = self.refused = 0
         self._loop = asyncio.get_running_loop()
         self._ack_interval_s = settings.ack_interval_s
         self._acked_s = -settings.ack_interval_s
         self._acking: asyncio.TimerHandle | None = None
-        self._pending: dict[str, Pending] = {}
         self._highest: dict[str, int] = {}
+        """The highest durable `seq` of each driver."""
+        self._due: dict[str, None] = {}
+        """Drivers with pings to acknowledge by it."""
+        self._due_fixes: dict[str, int] = {}
+        """Drivers with pings to acknowledge that have no `seq`, and the latest such `fix_ms`."""
         self._stalling: asyncio.TimerHandle | None = None
         now_s = self._loop.time()
         self._bad_frames = TokenBucket(settings.bad_frames_per_min / 60, settings.bad_frames_per_min, now_s)
@@ -71,7 +76,7 @@ class Socket:
     @property
     def is_clogged(self) -> bool:
         """Whether the peer is behind with reading; what it sends had better wait too."""
-        return self.is_open and self._unread() > self.settings.write_soft_bytes
+        return self.is_open and self.unread > self.settings.write_soft_bytes
 
     # ------------------------------------------------------------ saying
 
@@ -81,7 +86,7 @@ class Socket:
 
     def _say(self, *texts: bytes) -> None:
         self.connection.say(*texts)
-        unread = self._unread()
+        unread = self.unread
         if unread > self.settings.write_hard_bytes:
             self.connection.transport.abort()
         elif unread > self.settings.write_soft_bytes and self._stalling is None:
@@ -94,13 +99,12 @@ class Socket:
         to send in the order of `seq`, as PROTOCOL says.
         """
         self.taken += 1
-        pending = self._pending.get(driver_id)
-        if pending is None:
-            pending = self._pending[driver_id] = Pending()
         if seq is None:
-            pending.fix_ms = fix_ms
+            self._due_fixes[driver_id] = fix_ms
         else:
-            pending.seq = self._highest[driver_id] = max(seq, self._highest.get(driver_id, -1))
+            if seq > self._highest.get(driver_id, -1):
+                self._highest[driver_id] = seq
+            self._due[driver_id] = None
         if self._acking is None and self.is_open:
             # Even when an ack is due at once, it waits for the rest of this commit.
             wait_s = self._acked_s + self._ack_interval_s - self._loop.time()
@@ -111,13 +115,14 @@ class Socket:
         if self._acking is not None:
             self._acking.cancel()
             self._acking = None
-        pending, self._pending = self._pending, {}
-        acks: list[Ack] = []
-        for driver_id, what in pending.items():
-            if what.seq is not None:
-                acks.append(Ack(seq=what.seq, driver_id=self._addressee(driver_id)))
-            if what.fix_ms is not None:
-                acks.append(Ack(seq=None, fix_ms=what.fix_ms, driver_id=self._addressee(driver_id)))
+        addressee = self._addressee
+        acks = [Ack(seq=self._highest[driver_id], driver_id=addressee(driver_id)) for driver_id in self._due]
+        acks += [
+            Ack(seq=None, fix_ms=fix_ms, driver_id=addressee(driver_id))
+            for driver_id, fix_ms in self._due_fixes.items()
+        ]
+        self._due.clear()
+        self._due_fixes.clear()
         self._ack(*acks)
         self._acked_s = self._loop.time()
 
@@ -180,6 +185,8 @@ class Socket:
         if self.is_clogged:
             self.close(Close.SLOW_READER, "unread messages pile up")
 
-    def _unread(self) -> int:
+    @property
+    def unread(self) -> int:
+        """Bytes that the peer has not taken yet."""
         transport = self.connection.transport
         return 0 if transport.is_closing() else transport.get_write_buffer_size()

@@ -4,7 +4,7 @@ It must not know what is audited or why; it sees rows. What it cannot show is a 
 for that, keep the head (`mallard audit verify` prints it) outside the machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 import apsw
@@ -15,6 +15,7 @@ from streamer.edge.journal.contract import JournalDamagedError
 from streamer.edge.journal.layout import CHAINED, EntryRow, select
 
 GENESIS = bytes(32)
+PROGRESS_EVERY = 5_000
 
 
 class Head(Struct, frozen=True):
@@ -43,8 +44,8 @@ def extend(head: Head, row: EntryRow) -> Head:
     return Head(head.links + 1, row.seq, sha256(head.link + sha256(row.body).digest() + columns).digest())
 
 
-def verify(connection: apsw.Connection) -> Head:
-    """Walks the whole chain and returns its head.
+def verify(connection: apsw.Connection, progress: Callable[[float], None] | None = None) -> Head:
+    """Walks the whole chain and returns its head; `progress` is told the share done now and then.
 
     Raises:
         AuditError: naming the first sequence number that was changed, taken out, put in or cut off.
@@ -52,13 +53,15 @@ def verify(connection: apsw.Connection) -> Head:
     head = Head()
     with connection:
         # One read transaction: a server may be writing meanwhile, and rows and head must be of one moment.
-        for row in _chained(connection):
+        stored = read_head(connection)
+        for number, row in enumerate(_chained(connection), 1):
+            if progress is not None and number % PROGRESS_EVERY == 0:
+                progress(min(1.0, number / max(1, stored.links)))
             if not row.intact():
                 raise AuditError(row.seq, "the row is not what was written")
             head = extend(head, row)
             if row.link != head.link:
                 raise AuditError(row.seq, "a row before it, or this one, was changed, taken out or put in")
-        stored = read_head(connection)
     if stored != head:
         raise AuditError(head.seq + 1, f"the chain ends at {head.links} of {stored.links} links")
     return head

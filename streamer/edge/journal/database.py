@@ -200,8 +200,7 @@ def mend(connection: apsw.Connection) -> Cut | None:
     Raises:
         JournalDamagedError: the damage is not at the end.
     """
-    newest = next(layout.read_snapshots(connection), None)
-    torn = _torn_tail(connection, newest.seq if newest else 0)
+    torn = torn_tail(connection)
     if not torn:
         return None
     with transaction(connection):
@@ -226,12 +225,14 @@ def end(connection: apsw.Connection) -> tuple[int, int]:
     return (last, 0) if last > seq else (seq, notes)
 
 
-def _torn_tail(connection: apsw.Connection, after_seq: int) -> list[Row]:
-    """The damaged rows at the very end.
+def torn_tail(connection: apsw.Connection) -> list[Row]:
+    """The damaged rows at the very end, looked for from the newest snapshot on.
 
     Raises:
         JournalDamagedError: good rows follow a damaged or missing one, so this is no torn tail.
     """
+    newest = next(layout.read_snapshots(connection), None)
+    after_seq = newest.seq if newest else 0
     torn: list[Row] = []
     expected = after_seq + 1
     for row in layout.rows(connection, after_seq):

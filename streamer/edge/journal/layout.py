@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby, takewhile
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import apsw
 import msgspec
@@ -122,11 +122,18 @@ class PingRow(Struct, frozen=True):
 
 
 Row = EntryRow | PingRow
+AnyRow = TypeVar("AnyRow", EntryRow, PingRow, Row)
 
 
-def damaged(row: Row) -> JournalDamagedError:
-    """The error of a row that is not what was written."""
-    return JournalDamagedError(f"the journal is damaged at seq {row.first_seq}: the checksum does not fit the row")
+def checked(row: AnyRow) -> AnyRow:
+    """The row.
+
+    Raises:
+        JournalDamagedError: it is not what was written.
+    """
+    if not row.intact():
+        raise JournalDamagedError(f"the journal is damaged at seq {row.first_seq}: the checksum does not fit the row")
+    return row
 
 
 DAY_MS = 86_400_000
@@ -135,8 +142,15 @@ LAST_INSTANT_MS = 253_402_300_799_999
 
 
 def select(connection: apsw.Connection, sql: str, *bindings: int | str) -> Iterator[Any]:
-    """The rows of a query, whose columns only the query's text types."""
-    yield from connection.execute(sql, bindings)
+    """The rows of a query, whose columns only the query's text types.
+
+    Raises:
+        JournalDamagedError: SQLite cannot make sense of the file.
+    """
+    try:
+        yield from connection.execute(sql, bindings)
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise JournalDamagedError(f"the journal is damaged: {error}; restore a backup") from error
 
 
 def crc_of(columns: tuple[object, ...], body: bytes) -> int:
@@ -283,9 +297,7 @@ def read_entries(connection: apsw.Connection, after_seq: int) -> Iterator[Entry]
         raise HistoryGoneError(f"pings before {utc(base.at_ms)} are past their retention: read on from seq {base.seq}")
     expected = after_seq + 1
     for row in rows(connection, after_seq):
-        if not row.intact():
-            raise damaged(row)
-        for entry in row.entries():
+        for entry in checked(row).entries():
             if entry.seq > after_seq:
                 if entry.seq != expected:
                     raise JournalDamagedError(f"the journal has a hole: seq {expected} to {entry.seq - 1} are missing")

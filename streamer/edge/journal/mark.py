@@ -36,8 +36,7 @@ class MarkFile:
             OSError: it cannot be.
         """
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        slots = [_unpacked(os.pread(self._file, _SLOT, place)) for place in (0, _SLOT)]
-        self.found = max((slot for slot in slots if slot is not None), key=lambda mark: mark.count, default=None)
+        self.found = _newer(os.pread(self._file, 2 * _SLOT, 0))
         """What it said when it was opened; None: nothing."""
         self._count = self.found.count if self.found else 0
 
@@ -62,6 +61,19 @@ class MarkFile:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._file)
+
+
+def read_mark(path: Path) -> Mark | None:
+    """What the file says; None if there is none, or nothing in it."""
+    try:
+        return _newer(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _newer(content: bytes) -> Mark | None:
+    marks = (_unpacked(content[place : place + _SLOT]) for place in (0, _SLOT))
+    return max((mark for mark in marks if mark is not None), key=lambda mark: mark.count, default=None)
 
 
 def _unpacked(slot: bytes) -> Mark | None:

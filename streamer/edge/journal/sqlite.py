@@ -27,7 +27,6 @@ from streamer.edge.journal.contract import (
     TrackPage,
     page_of,
 )
-from streamer.edge.journal.layout import PingRow
 from streamer.edge.journal.store import JournalStore
 
 GROUP_S = 0.020
@@ -180,7 +179,7 @@ class SqliteJournal:
                 entry
                 for row in layout.ping_rows_between(connection, from_ms, to_ms, after_seq)
                 # A row holds the pings of many drivers, and to look for a name is quicker than to decode them all.
-                if driver_id.encode() in checked(row).body
+                if driver_id.encode() in layout.checked(row).body
                 for entry in row.entries()
                 if entry.seq > after_seq and from_ms <= entry.at_ms <= to_ms
             )
@@ -270,14 +269,3 @@ def _inputs_in(record: Record) -> int:
             return 1
         case _:
             return 0
-
-
-def checked(row: PingRow) -> PingRow:
-    """The row.
-
-    Raises:
-        JournalDamagedError: it is not what was written.
-    """
-    if not row.intact():
-        raise layout.damaged(row)
-    return row

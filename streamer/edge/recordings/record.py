@@ -27,6 +27,8 @@ from streamer.core.malls import Floor, Mall, parse_malls
 from streamer.core.snapshot import dump_state, load_state
 from streamer.core.state import Driver, Order, State
 from streamer.edge.journal.contract import Entry, ReadableJournal
+from streamer.edge.journal.layout import utc
+from streamer.edge.journal.recovery import first_state
 from streamer.edge.recordings.adapt import Adapter
 from streamer.edge.recordings.fixtures import SCHEMA, Companion, Counts, FixtureWriter, Header, write_companion
 from streamer.edge.recordings.pseudonyms import Pseudonyms
@@ -50,7 +52,7 @@ def record(journal: ReadableJournal, cut: Cut, out: Path, progress: Progress | N
     """Write the fixture `out` and its companion.
 
     Raises:
-        ConfigurationError: nothing was recorded there, or there is no such mall.
+        ConfigurationError: nothing was recorded there, it begins before the journal's base, or there is no such mall.
         JournalDamagedError: the journal has a hole or a damaged row before or in the window.
         OSError: a file cannot be written.
     """
@@ -66,7 +68,7 @@ def record(journal: ReadableJournal, cut: Cut, out: Path, progress: Progress | N
     header = Header(
         schema=SCHEMA, malls=cutter.floor.geojson(), settings=journal.header.settings, made_by="mallard record",
         licence="none: recorded from a live floor", story=_story(cut), start_ms=first.at_ms,
-        start=load_state(dump_state(cutter.engine.state)) if cut.from_ms is not None else None,
+        start=load_state(dump_state(cutter.engine.state)) if before.seq or cut.from_ms is not None else None,
     )  # fmt: skip
     tally = _Tally()
     with FixtureWriter(out, header) as fixture:
@@ -149,10 +151,14 @@ class _Cutter:
 
 
 def _state_before(journal: ReadableJournal, floor: Floor, from_ms: int | None) -> State:
-    """The state just before the first input of the window."""
+    """The state just before the first input of the window; without one, of the first input that is still there."""
     if from_ms is None:
-        return State()
-    state = next((load_state(snapshot.body) for snapshot in journal.snapshots() if snapshot.at_ms < from_ms), State())
+        return first_state(journal)
+    base = journal.base()
+    if base is not None and from_ms <= base.at_ms:
+        raise ConfigurationError(f"pings up to {utc(base.at_ms)} are past their retention: --from {base.at_ms + 1}")
+    earlier = (load_state(snapshot.body) for snapshot in journal.snapshots() if snapshot.at_ms < from_ms)
+    state = next(earlier, None) or first_state(journal)
     engine = Engine(floor, journal.header.settings, state)
     for entry in journal.entries(state.seq):
         if entry.at_ms >= from_ms:

@@ -14,6 +14,7 @@ import apsw
 from streamer.core.errors import StorageError
 from streamer.edge.journal import audit, database, layout
 from streamer.edge.journal.contract import (
+    Base,
     Entry,
     FileSizes,
     JournalHeader,
@@ -85,6 +86,7 @@ class SimulatedJournal:
         self._failed: StorageError | None = None
         self._busy = False
         self._dead = False
+        self._reported_s = 0.0
 
     # ------------------------------------------------------------ the contract
 
@@ -101,9 +103,7 @@ class SimulatedJournal:
     def flush(self) -> None:
         if self._dead:
             return
-        self._finish()
-        self._take_group()
-        self._finish()
+        self._drain()
         if self._failed is not None:
             raise self._failed
 
@@ -126,10 +126,8 @@ class SimulatedJournal:
         raise NotImplementedError("nobody asks for tracks in the simulation")
 
     def close(self) -> None:
-        if not self._dead and self._failed is None:
-            self._finish()
-            self._take_group()
-            self._finish()
+        if not self._dead:
+            self._drain()
         self._dead = True
 
     def snapshots(self) -> Iterator[Snapshot]:
@@ -137,6 +135,9 @@ class SimulatedJournal:
 
     def entries(self, after_seq: int = 0) -> Iterator[Entry]:
         return layout.read_entries(self.disk.connection, after_seq)
+
+    def base(self) -> Base | None:
+        return layout.read_base(self.disk.connection)
 
     # ------------------------------------------------------------ the writer, and its end
 
@@ -162,6 +163,12 @@ class SimulatedJournal:
             self._group.append(self._pending.popleft())
             size -= 1
         self._taken = self._ticket - len(self._pending)
+
+    def _drain(self) -> None:
+        self._finish()
+        while self._pending and self._failed is None:
+            self._take_group()
+            self._finish()
 
     def _end(self) -> None:
         self._busy = False
@@ -196,5 +203,7 @@ class SimulatedJournal:
             if not self._dead:
                 receiver(news)
 
-        # Callbacks of one thread come in order; a delay that could let one overtake another would be unfair.
-        self._loop.call_soon(deliver) if self.disk.rng.random() < 0.7 else self._loop.call_later(0.0005, deliver)
+        # The writer is one thread, so its news arrive in order, some later than others.
+        delay_s = self.disk.rng.choice((0.0, 0.0, 0.002, 0.02))
+        self._reported_s = max(self._reported_s + 1e-6, self._loop.time() + delay_s)
+        self._loop.call_at(self._reported_s, deliver)

@@ -1,0 +1,1 @@
+"""The groups of the bench: each measures one thing beside its peers."""

@@ -1,0 +1,369 @@
+"""One seed's world: who lives in it, what goes wrong when, how it calms down, and whether everything held.
+
+It must not know the checks; it stops at the first that fails, with the last things that happened.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from hashlib import blake2b
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+import structlog
+from msgspec import Struct
+
+from streamer.core import intake
+from streamer.core.settings import Settings
+from streamer.edge import runner as running
+from streamer.edge.journal.contract import SCHEMA, JournalHeader
+from tests.builders import T0, a_floor
+from tests.faults.simulation.checker import Checker
+from tests.faults.simulation.dispatchers import Caller, Dispatcher, Shop, Wish
+from tests.faults.simulation.drivers import Phone
+from tests.faults.simulation.loop import SimulatedLoop, StalledError
+from tests.faults.simulation.network import HARD_LOSS, Cable
+from tests.faults.simulation.readers import Dashboard
+from tests.faults.simulation.server import Server
+from tests.faults.simulation.store import Disk
+
+LAST_EVENTS = 40
+CALM_S = 120.0
+"""After the last fault everything must be answered within this time; mostly it takes a few seconds."""
+SNAPSHOT_INPUTS = 60
+"""Instead of the product's 100,000: a short day shall have snapshots too."""
+EXPECTED_TROUBLE = frozenset({"journal_full", "journal_failed", "input_quarantined"})
+
+
+class Outcome(Struct, frozen=True):
+    """What came of one seed. `check` is the one that failed, empty if none did."""
+
+    seed: int
+    trace: str
+    check: str = ""
+    message: str = ""
+    last: tuple[str, ...] = ()
+    entries: int = 0
+    acked: int = 0
+    crashes: int = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything held."""
+        return not self.check
+
+
+class MachineClock:
+    """The machine's clock, which somebody sets now and then, also back."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        self._loop = loop
+        self.wrong_ms = 0
+
+    def now_ms(self) -> int:
+        """What the machine believes."""
+        return T0 + round(self._loop.time() * 1000) + self.wrong_ms
+
+
+class World:
+    """Everything, in simulated time."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rng = Random(seed)
+        self.loop = SimulatedLoop()
+        self.loop.set_exception_handler(self._escaped)
+        self.clock = MachineClock(self.loop)
+        self.server: Server | None = None
+        self.is_over = False
+        self.crashes = self.runs = 0
+        self._failed: tuple[str, str] | None = None
+        self._trace = blake2b(digest_size=16)
+        self._last: deque[str] = deque(maxlen=LAST_EVENTS)
+        header = JournalHeader(SCHEMA, a_floor().geojson(), Settings(), "the simulation", T0)
+        self.checker = Checker(header, self.fail)
+        self.disk = Disk(header, self.rng, self.checker.committed)
+        self._populate()
+
+    def _populate(self) -> None:
+        singles = [f"d-{number}" for number in range(self.rng.randint(2, 5))]
+        fleets = {f"g-{number}": [f"g{number}-d{of}" for of in range(self.rng.randint(2, 4))]
+                  for number in range(self.rng.randint(0, 2))}  # fmt: skip
+        self.driver_ids = [*singles, *(driver_id for fleet in fleets.values() for driver_id in fleet)]
+        self.phones = [Phone(self, name, f"driver.{name}", [name], is_gateway=False) for name in singles]
+        self.phones += [Phone(self, name, f"gateway.{name}", fleet, is_gateway=True) for name, fleet in fleets.items()]
+        self.dashboards = [Dashboard(self, f"screen-{number}") for number in range(self.rng.randint(1, 3))]
+        self.shop = Shop(self, "shop")
+        self.dispatchers = [
+            Dispatcher(self, name, self.rng.choice(self.dashboards)) for name in ("maya", "omar", "ines")
+        ][: self.rng.randint(1, 3)]
+        self.callers: list[Caller] = [self.shop, *self.dispatchers]
+        self.cables: dict[Cable, None] = {}
+
+    # ------------------------------------------------------------ what everybody uses
+
+    @property
+    def floor(self) -> Server | None:
+        """The server, while one runs."""
+        return self.server
+
+    def true_ms(self) -> int:
+        """The time by the stars, which phones have."""
+        return T0 + round(self.loop.time() * 1000)
+
+    def note(self, *what: object) -> None:
+        """Something happened: it becomes part of the trace."""
+        line = f"{self.loop.time():.6f} " + " ".join(map(str, what))
+        self._trace.update(line.encode())
+        self._last.append(line)
+
+    def fail(self, check: str, message: str) -> None:
+        """Something does not hold: the world ends here."""
+        if self._failed is None:
+            self._failed = check, message
+            self._last.append(f"{self.loop.time():.6f} FAILED {check}: {message}")
+            self.loop.stop()
+
+    def carry(self, receiver: Callable[..., None], *news: Any) -> None:
+        """Bring an answer over a network that loses some."""
+        if self.rng.random() > 0.06:
+            self.loop.call_later(self.rng.uniform(0.001, 0.5), receiver, *news)
+
+    def call(self, caller: Caller, wish: Wish) -> None:
+        """Bring a call to whichever server runs when it arrives."""
+        if self.rng.random() < 0.06:
+            wish.copies -= 1
+        else:
+            delay_s = self.rng.uniform(0.001, 0.3) if self.rng.random() < 0.9 else self.rng.uniform(0.0, 6.0)
+            self.loop.call_later(delay_s, self._call_arrives, caller, wish)
+
+    def _call_arrives(self, caller: Caller, wish: Wish) -> None:
+        if self.server is None:
+            wish.copies -= 1
+        else:
+            self.note("call", wish.call, wish.params)
+            self.loop.create_task(self.server.answer(caller, wish))
+
+    def dial(self, phone: Phone, token: str) -> None:
+        """Open a socket to whichever server runs when the handshake arrives."""
+        cable = Cable(self.loop, self.rng, phone)
+        phone.dialled(cable)
+        self.cables[cable] = None
+        cable.up.carry(lambda: self._handshake_arrives(cable, token))
+
+    def _handshake_arrives(self, cable: Cable, token: str) -> None:
+        if self.server is None:
+            cable.down.carry(lambda: cable.over(HARD_LOSS))
+        else:
+            self.server.admit(cable, token)
+
+    # ------------------------------------------------------------ a life
+
+    def run(self) -> Outcome:
+        """Live through trouble, calm down, and be judged."""
+        with self._watched():
+            self.loop.call_soon(self._boot)
+            for actor in (*self.phones, *self.dashboards):
+                self.loop.call_later(self.rng.uniform(0.0, 1.0), actor.begin)
+            for caller in (self.shop, *self.dispatchers):
+                self.loop.call_later(self.rng.uniform(1.0, 3.0), caller.look)
+            troubled_s = self.rng.uniform(15.0, 40.0)
+            self._plan(troubled_s)
+            self.loop.call_later(troubled_s, self._calm)
+            try:
+                self.loop.run_forever()
+            except StalledError as error:
+                self.fail("liveness", str(error))
+            finally:
+                self._end()
+        check, message = self._failed or ("", "")
+        return Outcome(
+            self.seed, self._trace.hexdigest(), check, message, tuple(self._last) if check else (),
+            len(self.checker.entries), len(self.checker.acked), self.crashes,
+        )  # fmt: skip
+
+    def _boot(self) -> None:
+        if self.server is None and self._failed is None:
+            self.runs += 1
+            self.note("boot", self.runs)
+            self.server = Server(self, self.runs)
+            self.loop.create_task(self.server.run())
+
+    def _plan(self, troubled_s: float) -> None:
+        rng = self.rng
+        troubles: list[tuple[Callable[[], None], int]] = [
+            (self._crash, rng.randint(0, 4)), (self._restart, rng.randint(0, 1)), (self._fill_disk, rng.randint(0, 2)),
+            (self._break_disk, rng.randint(0, 1)), (self._slow_disk, rng.randint(0, 3)),
+            (self._set_clock, rng.randint(0, 2)), (self._cut_some, rng.randint(0, 12)), (self._cut_all, rng.randint(0, 1)),
+            (self._cut_screen, rng.randint(0, 6)),
+        ]  # fmt: skip
+        for trouble, times in troubles:
+            for _ in range(times):
+                self.loop.call_later(rng.uniform(0.5, troubled_s - 1.0), trouble)
+
+    # ------------------------------------------------------------ troubles
+
+    def _crash(self) -> None:
+        server = self.server
+        if server is None:
+            return
+        self.server = None
+        self.crashes += 1
+        is_power = self.rng.random() < 0.5
+        self.note("crash", "power" if is_power else "kill")
+        server.crash()
+        self.disk.breaks = False
+        for dashboard in self.dashboards:
+            dashboard.cut()
+        for end in server.ends:
+            # After a kill the kernel says goodbye behind what was said; after a power cut nobody does.
+            cable = end.cable
+            if is_power:
+                cable.cut()
+            else:
+                cable.down.carry(lambda cable=cable: cable.over(HARD_LOSS))  # type: ignore[misc]
+        self.loop.call_later(self.rng.uniform(0.1, 3.0), self._boot)
+
+    def _restart(self) -> None:
+        server = self.server
+        if server is not None:
+            self.note("restart")
+            self.loop.create_task(self._stop(server))
+
+    async def _stop(self, server: Server) -> None:
+        await server.stop()
+        if self.server is server:
+            self._crash()
+
+    def _fill_disk(self) -> None:
+        self.note("disk full")
+        self.disk.is_full = True
+        self.loop.call_later(self.rng.uniform(0.1, 4.0), self._free_disk)
+
+    def _free_disk(self) -> None:
+        self.note("disk free")
+        self.disk.is_full = False
+
+    def _break_disk(self) -> None:
+        self.note("disk breaks")
+        self.disk.breaks = True
+
+    def _slow_disk(self) -> None:
+        self.disk.slow_s = self.rng.choice((0.005, 0.03, 0.1, 0.4, 1.0))
+        self.note("disk", self.disk.slow_s)
+
+    def _set_clock(self) -> None:
+        self.clock.wrong_ms = self.rng.choice((-3_600_000, 3_600_000, -5_000, 20_000, 0))
+        self.note("clock", self.clock.wrong_ms)
+
+    def _cut_some(self) -> None:
+        open_ones = [cable for cable in self.cables if not cable.is_over]
+        if open_ones:
+            self.note("cut")
+            self.rng.choice(open_ones).cut()
+
+    def _cut_all(self) -> None:
+        self.note("cut all")
+        for cable in [cable for cable in self.cables if not cable.is_over]:
+            cable.cut()
+
+    def _cut_screen(self) -> None:
+        self.rng.choice(self.dashboards).cut()
+
+    # ------------------------------------------------------------ the end
+
+    def _calm(self) -> None:
+        """No more trouble and nothing new; what is unanswered is asked for until it is answered."""
+        self.note("calm")
+        self.is_over = True
+        self.disk.is_full = self.disk.breaks = False
+        self.disk.slow_s = 0.03
+        for phone in self.phones:
+            phone.is_winding_down = True
+        self._wait_for_rest(self.loop.time() + CALM_S)
+
+    def _wait_for_rest(self, until_s: float) -> None:
+        server = self.server
+        waiting = [phone.name for phone in self.phones if not phone.is_settled]
+        waiting += [key for caller in self.callers for key in caller.open]
+        if server is None or server.runner.full or waiting:
+            if self.loop.time() > until_s:
+                self.fail("liveness", f"nobody answers {waiting[:5]}")
+            self.loop.call_later(1.0, self._wait_for_rest, until_s)
+        else:
+            # Frames are on their way, and a reader that was behind is greeted with the next.
+            self.loop.call_later(5.0, self._judge)
+
+    def _judge(self) -> None:
+        server = self.server
+        assert server is not None
+        if server.runner.backlog:
+            self.loop.call_later(0.01, self._judge)
+            return
+        engine = server.runner.engine
+        self.checker.matches(engine, "at the end")
+        self.checker.finish(server.journal, engine)
+        for dashboard in (server.beside, *self.dashboards):
+            self.checker.ask(dashboard.screens.judge, engine.state)
+        self.checker.ask(self._judge_chain)
+        self.loop.stop()
+
+    def _judge_chain(self) -> None:
+        head = self.disk.verify_chain()
+        decided = len(self.checker.effects)
+        assert head.links >= decided, f"I10: the chain has {head.links} links for {decided} decisions"
+
+    def _end(self) -> None:
+        """Let go of every task, without the product noticing anything but a cancellation."""
+        if self.server is not None:
+            self.server.crash()
+        self.loop.call_soon(self.loop.stop)
+        self.loop.run_forever()
+        self.loop.close()
+        self.disk.connection.close()
+
+    # ------------------------------------------------------------ watching the product
+
+    def _escaped(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.fail("no handler fails", repr(context.get("exception") or context["message"]))
+
+    def _logged(self, logger: object, method: str, event: dict[str, Any]) -> Any:
+        """Receivers' failures are only logged by the product; here they count."""
+        trouble = event["event"] not in EXPECTED_TROUBLE
+        poisoned = event["event"] == "input_quarantined" and "poison" in event.get("error", "")
+        if trouble or (event["event"] == "input_quarantined" and not poisoned):
+            self.fail("no handler fails", f"{event['event']}: {event.get('exc_info') or event.get('error')!r}")
+        if event["event"] == "journal_failed" and self.server is not None:
+            # The product's program ends now; until it has, nobody may be answered.
+            self.loop.call_later(self.rng.uniform(0.0, 0.5), self._crash)
+        raise structlog.DropEvent
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Hear the product's log, take snapshots often, and have one kind of order break its handler."""
+        place = intake.place
+
+        def place_or_break(assignments: Any, at_ms: int, item: Any, command_id: str) -> Any:
+            if (item.external_id or "").startswith("poison"):
+                raise RuntimeError("poison")
+            return place(assignments, at_ms, item, command_id)
+
+        config = structlog.get_config()
+        with ExitStack() as stack:
+            stack.callback(structlog.configure, **config)
+            structlog.configure(
+                processors=[self._logged],
+                wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+                cache_logger_on_first_use=False,
+            )
+            stack.enter_context(patch.object(running, "SNAPSHOT_INPUTS", SNAPSHOT_INPUTS))
+            stack.enter_context(patch.object(intake, "place", place_or_break))
+            yield
+
+
+def simulate(seed: int) -> Outcome:
+    """Live through one seed."""
+    return World(seed).run()
