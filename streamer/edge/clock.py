@@ -4,6 +4,7 @@ It must not know what happens at an instant; the engine is only ever told the nu
 """
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -16,15 +17,29 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """The machine's clock, held still while the machine sets it back."""
+    """The machine's clock, made to run on at half its pace while the machine sets it back.
 
-    def __init__(self) -> None:
-        self._latest_ms = 0
+    Standing still until the machine has caught up would stop every timer of the floor for as long as the step was
+    wide; going back would break the order of time. A step forward is followed at once, since phones are judged by it.
+    """
+
+    def __init__(
+        self, wall_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        """Both are given in tests only."""
+        self._wall_ns = wall_ns
+        self._monotonic_ns = monotonic_ns
+        self._latest_ns = 0
+        self._asked_ns = monotonic_ns()
 
     def now_ms(self) -> int:
         """Now, in UTC epoch milliseconds; never less than the answer before."""
-        self._latest_ms = max(self._latest_ms, time.time_ns() // 1_000_000)
-        return self._latest_ms
+        now_ns = self._wall_ns()
+        if now_ns < self._latest_ns:
+            now_ns = self._latest_ns + (self._monotonic_ns() - self._asked_ns) // 2
+        self._asked_ns = self._monotonic_ns()
+        self._latest_ns = now_ns
+        return now_ns // 1_000_000
 
 
 class ManualClock:

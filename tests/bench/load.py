@@ -57,6 +57,8 @@ class Plan(Struct):
     answers: bool = True
     duty: bool = False
     first_seq: int = 1
+    drain_s: float = DRAIN_S
+    """How long the last answers are waited for."""
     notes: str = ""
     """A file for the instants at which each ping was sent; none are kept without."""
 
@@ -229,7 +231,7 @@ class Load:
 
     def _drain(self) -> None:
         """Wait for what is not answered yet, or until a peer that only counts has counted everything."""
-        end_s = time.monotonic() + DRAIN_S
+        end_s = time.monotonic() + self.plan.drain_s
         if self.plan.answers:
             while self.done < self.sent and time.monotonic() < end_s:
                 self._poll(0.01)

@@ -70,6 +70,13 @@ class Storm:
         share = (time.process_time() - own) / seconds
         return StormOutcome(seconds, self.welcomed, self.errors, self.refused, share)
 
+    def close(self) -> None:
+        """Hang up."""
+        for caller in self.callers:
+            if caller.sock is not None:
+                caller.sock.close()
+        self._epoll.close()
+
     def _call_due(self) -> None:
         for _ in range(AT_ONCE):
             if not self._due or self._due[0][0] > time.monotonic():

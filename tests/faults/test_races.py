@@ -307,7 +307,6 @@ class Race:
 
     def __init__(self) -> None:
         self.bench = Bench()
-        self.log: list[tuple[int, Input]] = []
         for driver in ("A", "B"):
             self.bench.driver(driver)
         self.order = self.bench.place()

@@ -30,7 +30,7 @@ from tests.faults.invariants import Acked, check_all, lost_of
 from tests.faults.power import a_power_disk
 from tests.faults.scale import SCALE
 
-STEP = 1024 if SCALE.kill_cycles > 10 else 16 * 1024
+STEP = 1024 if SCALE.kill_cycles > 10 else 32 * 1024
 Harm = Literal["cut", "flipped"]
 Fate = Literal["whole", "reported", "refused"]
 FILES = ("journal.db", "journal.db-wal")

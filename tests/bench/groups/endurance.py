@@ -31,6 +31,7 @@ def memory_cases(shop: Workshop) -> Iterator[Cases]:
         with shop.product() as child:
             figures = figures_of(shop.load(fleet_plan(shop, child.port, child.pid)))
         figures["rss_mb"] = figures["rss_end_kib"] * 1024 / MB
+        figures["base_mb"] = figures["rss_before_kib"] * 1024 / MB
         figures["drivers"] = float(shop.drivers)
         figures["driver_kib"] = (figures["rss_end_kib"] - figures["rss_before_kib"]) / shop.drivers
         return figures
@@ -53,6 +54,7 @@ def memory_rows(medians: Medians) -> list[Row]:
     idle = f"idle driver socket ({sockets:,.0f})"
     return [
         medians.alone(live, "rss_mb", "MB", "fleet", Target(160, 115, of="ours", unit="MB")),
+        medians.alone("… of that, before anybody connects", "base_mb", "MB", "fleet"),
         medians.alone("… by driver", "driver_kib", "KiB", "fleet"),
         medians.alone(f"memory by {idle}, its driver with it", "socket_kib", "KiB", "sockets"),
     ]
