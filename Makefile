@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check lint format bench docs fixtures clean setup
+.PHONY: help demo test check lint format bench docs fixtures prove clean setup
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ format: $(READY) ## let ruff put the code in shape
 bench: $(READY) ## what it costs, beside its peers in the same run: ARGS="--quick --only transport --json FILE"
 	@$(BIN)/python -c 'import picows, redis, hiredis' 2>/dev/null || $(BIN)/python -m pip install --disable-pip-version-check -q -e '.[bench]' || echo "bench: picows and redis cannot be installed; their rows will say so"
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+prove: $(READY) ## all long evidence: faults, kills, power cuts, simulation, soak (ARGS=--short: the setting of .ci/run)
+	@$(BIN)/python -m tests.prove $(ARGS)
 
 docs: $(READY) ## write the machine-readable contracts (OpenAPI, AsyncAPI, JSON Schema) to build/docs
 	@$(BIN)/python -m dashboard.api build/docs

@@ -51,12 +51,12 @@ class Assignments:
         advance(order, step, at_ms, actor, reason, changed, command_id)
         order.arrived_pickup_ms = None
         if on_board:
-            driver.route = [*driver.route, self.planner.stops_for(order)[1]]
+            driver.route = (*driver.route, self.planner.stops_for(order)[1])
         elif coming_back:
             self.turn_back(order, driver)
         else:
             driver.route = self.planner.insert(driver, order, self.state.orders, at_ms, position)
-        driver.order_ids.append(order.id)
+        driver.order_ids = (*driver.order_ids, order.id)
         driver.assignment = number
 
     def take(
@@ -81,7 +81,7 @@ class Assignments:
     def _take_from_route(self, order: Order) -> None:
         driver = self.state.drivers.get(order.driver_id or "")
         if driver is not None and order.id in driver.order_ids:
-            driver.order_ids.remove(order.id)
+            driver.order_ids = tuple(held for held in driver.order_ids if held != order.id)
             driver.route = without(driver.route, order.id)
 
     def pass_stop(self, order: Order, driver: Driver, kind: str) -> None:
@@ -91,7 +91,7 @@ class Assignments:
     def turn_back(self, order: Order, driver: Driver) -> None:
         """A delivery failed: its stop becomes a return to the store it came from, at the end of the route."""
         pickup, _ = self.planner.stops_for(order)
-        driver.route = [*without(driver.route, order.id), Stop("return", order.id, pickup.lat, pickup.lng)]
+        driver.route = (*without(driver.route, order.id), Stop("return", order.id, pickup.lat, pickup.lng))
 
     def depart(self, driver: Driver, mall_id: str, at_ms: int) -> list[str]:
         """The driver leaves the mall with what it collected there: one trip. Returns what is now on the way."""
@@ -124,7 +124,7 @@ class Assignments:
         outputs.extend(self.refresh(driver, at_ms, exact=True))
         driver.state = driving.state_of(driver, self.state.orders, at_ms, self.settings)
         if stops_changed:
-            outputs.append(RouteChanged(driver.id, driver.assignment, tuple(driver.route)))
+            outputs.append(RouteChanged(driver.id, driver.assignment, driver.route))
         return [*outputs, DriverChanged(driver.id)]
 
     def refresh(self, driver: Driver, at_ms: int, exact: bool = False) -> list[Output]:

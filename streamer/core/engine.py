@@ -191,7 +191,11 @@ class Engine:
 
     def _tick(self, at_ms: int) -> tuple[Output, ...]:
         outputs: list[Output] = []
+        silent_from_ms = at_ms - self.settings.silent_ms
         for driver in self.state.drivers.values():
+            waits_for_nothing = driver.state == "free" and not driver.fences and not driver.route
+            if waits_for_nothing and driver.received_ms > silent_from_ms:
+                continue  # Time alone changes nothing of it; in a large fleet most are like this.
             if driver.duty == "on_duty":
                 outputs.extend(self._tick_driver(driver, at_ms))
         for order in self.state.orders.values():

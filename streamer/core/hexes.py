@@ -3,6 +3,7 @@
 It must not know pings or commands; cells come in, counts and shapes go out.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from math import cos, inf, radians, sqrt
 
@@ -12,7 +13,7 @@ from msgspec import Struct
 from streamer.core.events import Hex
 from streamer.core.geo import METRES_PER_DEG, flat_m
 from streamer.core.malls import Mall
-from streamer.core.state import Driver, State
+from streamer.core.state import Driver, Order, State
 
 RES = 9
 FAR_RES = 8
@@ -20,6 +21,8 @@ NEAR_RINGS = 3
 """Res-8 rings around a mall drawn as their res-9 children."""
 EDGE_M = 200.786
 """Average edge of a res-9 cell. Source: h3geo.org, table of cell statistics."""
+CELLS_KEPT = 20_000
+"""Look-ups remembered of one mall; a driver may be anywhere on the globe."""
 MAX_RINGS = 24
 RING_MARGIN = 0.85
 """Cells near some places are smaller than average; distances promised by rings are cut by this."""
@@ -171,25 +174,39 @@ class HexGrid:
         near = [child for cell in self._near for child in h3.cell_to_children(cell, RES)]
         self.cells: tuple[Hex, ...] = tuple(Hex(cell) for cell in sorted(near) + sorted(far))
         self._known = frozenset(self.cells)
+        self._drawn: dict[int, Hex] = {}
         self.home = self.locate(hex_of(mall.lat, mall.lng))
 
     def locate(self, cell: int) -> Hex:
         """The drawn cell that a res-9 cell counts towards."""
-        parent = h3.cell_to_parent(cell, FAR_RES)
-        return Hex(cell if parent in self._near else parent)
+        drawn = self._drawn.get(cell)
+        if drawn is None:
+            if len(self._drawn) >= CELLS_KEPT:
+                self._drawn.clear()
+            parent = h3.cell_to_parent(cell, FAR_RES)
+            drawn = self._drawn[cell] = Hex(cell if parent in self._near else parent)
+        return drawn
 
     def layers(self, state: State) -> dict[Hex, HexLayers]:
         """Supply, demand and wait of every cell that is not all zero, in the order of `cells`."""
+        return self.count(
+            (driver for driver in state.drivers.values() if driver.region == self.mall.id),
+            (order for order in state.orders.values() if order.mall_id == self.mall.id),
+            state.at_ms,
+        )
+
+    def count(self, drivers: Iterable[Driver], orders: Iterable[Order], at_ms: int) -> dict[Hex, HexLayers]:
+        """As `layers`, of the drivers shown on this mall's floor and its orders."""
         layers: dict[Hex, HexLayers] = {}
-        for driver in state.drivers.values():
-            if driver.state == "free" and driver.region == self.mall.id and driver.cell:
+        for driver in drivers:
+            if driver.state == "free" and driver.cell:
                 layers.setdefault(self.locate(driver.cell), HexLayers()).supply += 1
-        for order in state.orders.values():
-            if order.mall_id != self.mall.id or order.ended_ms is not None:
+        for order in orders:
+            if order.ended_ms is not None:
                 continue
             drop = layers.setdefault(self.locate(hex_of(order.dropoff.lat, order.dropoff.lng)), HexLayers())
             drop.demand += 1
             if order.status in UNCOLLECTED:
-                waited = max(0.0, round((state.at_ms - order.placed_ms) / 60_000, 1))
+                waited = max(0.0, round((at_ms - order.placed_ms) / 60_000, 1))
                 drop.wait = max(drop.wait, waited)
         return {cell: layers[cell] for cell in sorted(layers) if cell in self._known}

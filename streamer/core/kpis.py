@@ -3,12 +3,13 @@
 It must not know how they are shown.
 """
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 
 from msgspec import Struct
 
 from streamer.core.orders import QUEUED
-from streamer.core.state import State, Tally
+from streamer.core.state import Driver, DriverState, Order, State, Tally
 
 
 class Kpis(Struct):
@@ -38,32 +39,37 @@ class Kpis(Struct):
 
 def kpis(state: State, mall_ids: Collection[str] | None) -> Kpis:
     """Counts the floor of these malls, or of all with None."""
+    if mall_ids is None:
+        return count(state.drivers.values(), state.orders.values(), state.tallies.values())
+    return count(
+        (driver for driver in state.drivers.values() if driver.region in mall_ids),
+        (order for order in state.orders.values() if order.mall_id in mall_ids),
+        [tally for mall, tally in state.tallies.items() if mall in mall_ids],
+    )
+
+
+def count(drivers: Iterable[Driver], orders: Iterable[Order], tallies: Collection[Tally]) -> Kpis:
+    """Counts these drivers and orders, with the running figures of their malls."""
     figures = Kpis()
-    for order in state.orders.values():
-        if order.ended_ms is None and (mall_ids is None or order.mall_id in mall_ids):
+    for order in orders:
+        if order.ended_ms is None:
             figures.open += 1
             figures.unassigned += order.status in QUEUED
             figures.at_risk += order.risk == "at_risk"
             figures.late += order.risk == "late"
-    for driver in state.drivers.values():
-        if mall_ids is None or driver.region in mall_ids:
-            _count_driver(figures, driver.state)
-    _add_tallies(figures, [tally for mall, tally in state.tallies.items() if mall_ids is None or mall in mall_ids])
+    _count_drivers(figures, Counter([driver.state for driver in drivers]))
+    _add_tallies(figures, tallies)
     return figures
 
 
-def _count_driver(figures: Kpis, state: str) -> None:
-    if state == "free":
-        figures.free += 1
-    elif state in {"busy", "at_store"}:
-        figures.busy += 1
-    elif state == "silent":
-        figures.silent += 1
-    else:
-        figures.off_duty += 1
+def _count_drivers(figures: Kpis, states: Counter[DriverState]) -> None:
+    figures.free = states["free"]
+    figures.busy = states["busy"] + states["at_store"]
+    figures.silent = states["silent"]
+    figures.off_duty = states["off_duty"] + states["on_break"]
 
 
-def _add_tallies(figures: Kpis, tallies: list[Tally]) -> None:
+def _add_tallies(figures: Kpis, tallies: Collection[Tally]) -> None:
     figures.delivered = sum(tally.delivered for tally in tallies)
     figures.cancelled = sum(tally.cancelled for tally in tallies)
     figures.failed = sum(tally.failed for tally in tallies)

@@ -42,16 +42,14 @@ def note_identity(driver: Driver, ping: Ping) -> None:
     """
     seq = ping.seq
     if seq is None:
-        driver.recent.append((ping.fix_ms, ping.lat, ping.lng))
-        del driver.recent[:-RECENT_KEPT]
+        driver.recent = (*driver.recent, (ping.fix_ms, ping.lat, ping.lng))[-RECENT_KEPT:]
     elif seq == driver.last_seq + 1:
         driver.last_seq = seq
     elif seq > driver.last_seq:
-        driver.gaps.append((driver.last_seq + 1, seq - 1))
-        del driver.gaps[:-GAPS_KEPT]
+        driver.gaps = (*driver.gaps, (driver.last_seq + 1, seq - 1))[-GAPS_KEPT:]
         driver.last_seq = seq
     else:
-        driver.gaps = [part for gap in driver.gaps for part in _without(gap, seq)]
+        driver.gaps = tuple(part for gap in driver.gaps for part in _without(gap, seq))
 
 
 def _without(gap: tuple[int, int], seq: int) -> list[tuple[int, int]]:
@@ -76,15 +74,14 @@ def judge(driver: Driver, ping: Ping, rules: PingRules) -> Verdict:
     if ping.fix_ms < last.fix_ms:
         return "late"
     if is_reachable(last, ping, rules):
-        if driver.jumps:
-            driver.jumps.clear()
+        driver.jumps = ()
         return "ok"
     if driver.jumps and not is_reachable(driver.jumps[-1], ping, rules):
-        driver.jumps.clear()
-    driver.jumps.append(ping)
+        driver.jumps = ()
+    driver.jumps = (*driver.jumps, ping)
     if len(driver.jumps) < rules.jumps_before_trust:
         return "jump"
-    driver.jumps.clear()
+    driver.jumps = ()
     return "ok"
 
 

@@ -27,8 +27,7 @@ def take(assignments: Assignments, at_ms: int, report: Report) -> tuple[Output, 
     else:
         outputs = _take_orders(assignments, driver, at_ms, report)
     if not isinstance(outputs[0], Refused):
-        driver.reports.append(report.id)
-        del driver.reports[:-REPORTS_KEPT]
+        driver.reports = (*driver.reports, report.id)[-REPORTS_KEPT:]
     return outputs
 
 

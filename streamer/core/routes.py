@@ -80,7 +80,7 @@ class Planner:
 
     def insert(
         self, driver: Driver, order: Order, orders: Mapping[str, Order], at_ms: int, position: int | None = None
-    ) -> list[Stop]:
+    ) -> tuple[Stop, ...]:
         """The driver's stops with this order put in where it costs the customers least.
 
         `position` fixes its rank among the driver's drop-offs (0 is delivered first). The stop the driver is standing
@@ -95,12 +95,12 @@ class Planner:
             for to in range(at, len(route) + 1):
                 if position is not None and _rank(route, to) != min(position, _rank(route, len(route))):
                     continue
-                stops = [*route[:at], pickup, *route[at:to], dropoff, *route[to:]]
+                stops = (*route[:at], pickup, *route[at:to], dropoff, *route[to:])
                 cost = _cost(self.visits(lat, lng, at_ms, stops, known), known)
                 if best is None or (cost, at, to) < best:
                     best = (cost, at, to)
         at, to = best[1:] if best else (len(route), len(route))
-        return [*route[:at], pickup, *route[at:to], dropoff, *route[to:]]
+        return (*route[:at], pickup, *route[at:to], dropoff, *route[to:])
 
 
 def _cost(visits: Sequence[Visit], orders: Mapping[str, Order]) -> float:
@@ -127,16 +127,16 @@ def place_of(driver: Driver, otherwise: Stop) -> tuple[float, float]:
     return (driver.ping.lat, driver.ping.lng) if driver.ping else (otherwise.lat, otherwise.lng)
 
 
-def without(route: Sequence[Stop], order_id: str) -> list[Stop]:
+def without(route: Sequence[Stop], order_id: str) -> tuple[Stop, ...]:
     """The stops less those of one order."""
-    return [stop for stop in route if stop.order_id != order_id]
+    return tuple(stop for stop in route if stop.order_id != order_id)
 
 
-def passed(route: Sequence[Stop], order_id: str, kind: str) -> list[Stop]:
+def passed(route: Sequence[Stop], order_id: str, kind: str) -> tuple[Stop, ...]:
     """The stops less the one just made."""
-    return [stop for stop in route if not (stop.order_id == order_id and stop.kind == kind)]
+    return tuple(stop for stop in route if not (stop.order_id == order_id and stop.kind == kind))
 
 
-def timed(visits: Sequence[Visit]) -> list[Stop]:
+def timed(visits: Sequence[Visit]) -> tuple[Stop, ...]:
     """The stops with their times."""
-    return [replace(visit.stop, eta_ms=visit.eta_ms) for visit in visits]
+    return tuple(replace(visit.stop, eta_ms=visit.eta_ms) for visit in visits)

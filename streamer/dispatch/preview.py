@@ -65,7 +65,7 @@ def _etas(visits: list[Visit]) -> dict[str, int]:
     return {visit.stop.order_id: visit.eta_ms for visit in visits if visit.stop.kind == "dropoff"}
 
 
-def _timed(engine: Engine, driver: Driver, stops: list[Stop], orders: dict[str, Order]) -> dict[str, int]:
+def _timed(engine: Engine, driver: Driver, stops: tuple[Stop, ...], orders: dict[str, Order]) -> dict[str, int]:
     if not stops:
         return {}
     lat, lng = place_of(driver, stops[0])

@@ -14,8 +14,8 @@ import msgspec
 
 from streamer.core.events import DriverChanged, Hex, OrderChanged, PingTaken, RouteChanged
 from streamer.core.hexes import HexGrid, HexLayers
-from streamer.core.kpis import Kpis, kpis
-from streamer.core.state import Driver
+from streamer.core.kpis import Kpis, count, kpis
+from streamer.core.state import Driver, Order
 from streamer.core.views import order_view
 from streamer.edge.frames import DeltaFrame, Sign, SnapshotFrame, driver_columns, hex_columns
 from streamer.edge.runner import Heard, Runner
@@ -71,9 +71,20 @@ class Feed:
         if self._rebuilt != self.runner.rebuilt:
             self._start_afresh()
         self._sort_drivers()
-        floor_kpis = kpis(self.runner.engine.state, None)
+        state = self.runner.engine.state
+        floor_kpis = kpis(state, None)
+        # One walk through the fleet for all malls, not one for each.
+        drivers: dict[str | None, list[Driver]] = {mall_id: [] for mall_id in self._malls}
+        orders: dict[str, list[Order]] = {mall_id: [] for mall_id in self._malls}
+        for driver in state.drivers.values():
+            drivers.setdefault(driver.region, []).append(driver)
+        for order in state.orders.values():
+            orders[order.mall_id].append(order)
         for mall in self._malls.values():
-            self._build_delta(mall, floor_kpis)
+            layers = mall.grid.count(drivers[mall.id], orders[mall.id], state.at_ms)
+            tallies = [state.tallies[mall.id]] if mall.id in state.tallies else []
+            figures = count(drivers[mall.id], orders[mall.id], tallies)
+            self._build_delta(mall, layers, figures, floor_kpis)
             for reader in [reader for reader in mall.stale if reader.ready()]:
                 self._greet(mall, reader)
 
@@ -140,13 +151,15 @@ class Feed:
     def _at_ms(self) -> int:
         return self.runner.engine.state.at_ms if self.sign.ended else self.runner.now_ms()
 
-    def _build_delta(self, mall: "_MallFeed", floor_kpis: Kpis) -> None:
+    def _build_delta(
+        self, mall: "_MallFeed", layers: Mapping[Hex, HexLayers], mall_kpis: Kpis, floor_kpis: Kpis
+    ) -> None:
         state = self.runner.engine.state
         orders = [order for order_id in sorted(mall.dirty_orders) if (order := state.orders.get(order_id))]
-        hexes = mall.changed_hexes(mall.grid.layers(state))
+        hexes = mall.changed_hexes(layers)
         mall.seq += 1
         frame = DeltaFrame(
-            mall.id, mall.seq, self._at_ms(), self.sign, kpis(state, (mall.id,)), floor_kpis,
+            mall.id, mall.seq, self._at_ms(), self.sign, mall_kpis, floor_kpis,
             driver_columns(mall.changed) if mall.changed else None, mall.gone,
             [order_view(order) for order in orders], hex_columns(hexes) if hexes else None,
         )  # fmt: skip
@@ -176,6 +189,10 @@ class Feed:
 
         It may show more than that frame did; the next delta then repeats it, which changes nothing.
         """
+        if not reader.ready():
+            # Whoever joins again and again and never reads would else be sent the whole floor each time.
+            mall.stale[reader] = None
+            return
         mall.stale.pop(reader, None)
         mall.greeting[reader] = None
         text = self._snapshot(mall)
@@ -241,6 +258,9 @@ class _MallFeed:
     def forget(self) -> None:
         """Frames were lost or the engine is another: nobody's copy can be continued."""
         self.changed, self.gone, self.dirty_orders = [], [], set()
+        # A number nobody gets: else the next frame would seem to follow the last one, and a reader that comes back
+        # holding that would miss what was forgotten here.
+        self.seq += 1
         self._ring.clear()
         self._published = -1
         self.stale.update(self.greeting)

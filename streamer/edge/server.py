@@ -38,9 +38,9 @@ from streamer.edge.journal.recovery import recover
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.link import Link, link_secret
 from streamer.edge.pulse import Pulse
+from streamer.edge.recordings.fixtures import demo_malls_path
 from streamer.edge.resources import quieten_collector, socket_room
 from streamer.edge.runner import Runner
-from streamer.edge.simulation.worlds import demo_floor
 from streamer.edge.sockets import serve_sockets
 from streamer.edge.wire import Close
 
@@ -49,6 +49,8 @@ log = structlog.get_logger("server")
 PROBES = frozenset({"/healthz", "/readyz"})
 MAX_SOCKETS = 6_000
 """Of drivers and gateways; fewer where the system allows the process fewer files."""
+GOODBYE_S = 1.0
+"""A dashboard that does not agree to the end within this is cut off: it may not be reading at all."""
 DRAIN_S = 5.0
 """A stop takes no longer; whoever has not been told by then asks again."""
 LOOPBACK = "127.0.0.1"
@@ -97,7 +99,10 @@ class Streamer:
             await self.gateway.close()
             self._server.close(code=Close.RESTART, reason="the server restarts")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._server.wait_closed(), DRAIN_S)
+                await asyncio.wait_for(self._server.wait_closed(), GOODBYE_S)
+            for connection in list(self._server.all_connections):
+                connection.transport.abort()
+            await self._server.wait_closed()
 
     def _unread(self) -> int:
         return max(self.gateway.unread, self.link.unread)
@@ -224,7 +229,7 @@ def open_journal(options: LiveOptions) -> SqliteJournal:
         StorageError: it cannot be read.
     """
     floor = read_malls(options.malls) if options.malls is not None else None
-    malls = (floor or demo_floor()).geojson()
+    malls = (floor or read_malls(demo_malls_path())).geojson()
     header = JournalHeader(SCHEMA, malls, options.settings or Settings(), "mallard serve", WallClock().now_ms())
     journal = SqliteJournal(options.data, header, retention_days=options.retention_days)
     if journal.cut is not None:

@@ -23,13 +23,14 @@ from tests.bench.groups.group import Group
 from tests.bench.groups.ingest import BATCHES, PIPELINE, SINGLE, TRANSPORT
 from tests.bench.groups.latency import GC, LATENCY
 from tests.bench.groups.stages import STAGES_GROUP
-from tests.bench.table import Figures, Medians, Row, render
+from tests.bench.table import Figures, Medians, Row, as_markdown, render
 from tests.bench.workshop import Workshop
 
 GROUPS: tuple[Group, ...] = (
     SINGLE, BATCHES, PIPELINE, TRANSPORT, APPLY, NEAREST_GROUP, STAGES_GROUP, LATENCY, GC, MEMORY, STORM, RECOVERY,
 )  # fmt: skip
 ROUNDS, QUICK_ROUNDS = 3, 1
+MARKS = ("<!-- figures -->", "<!-- end of figures -->")
 
 
 def main() -> None:
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="short and small, once: shows that it works, not figures")
     parser.add_argument("--rounds", type=int, help=f"interleaved runs of each case [{ROUNDS}]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the rows and every run's figures")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="put the table between the marks of this page")
     asked = parser.parse_args()
     chosen = [group for group in GROUPS if not asked.only or group.name in asked.only]
     rounds = max(1, asked.rounds or (QUICK_ROUNDS if asked.quick else ROUNDS))
@@ -52,6 +54,8 @@ def main() -> None:
         sys.exit(130)
     rows = {group.about: group.rows(measured[group.name]) for group in chosen}
     Console(width=None if sys.stdout.isatty() else 190).print(render(title(rounds, asked.quick), rows))
+    if asked.page:
+        put_into_page(asked.page, as_markdown(title(rounds, asked.quick), rows))
     if asked.json:
         asked.json.write_bytes(as_json(rounds, asked.quick, rows, measured))
 
@@ -80,6 +84,13 @@ def measure(shop: Workshop, chosen: Sequence[Group], rounds: int) -> dict[str, M
             measured[group.name] = Medians(runs)
             console.print(f"measured {group.name}")
     return measured
+
+
+def put_into_page(page: Path, table: str) -> None:
+    """Replace what lies between the marks of a page of the docs."""
+    before, _, rest = page.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    page.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}")
 
 
 def title(rounds: int, quick: bool) -> str:

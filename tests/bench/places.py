@@ -28,9 +28,12 @@ Positions = NDArray[np.float64]
 
 
 def centres() -> Positions:
-    """The middles of the malls."""
+    """The middles of the malls: one in each field of a board of eight by five, so that no two overlap."""
     draw = np.random.Generator(np.random.PCG64(3))
-    return draw.uniform((SOUTH + 0.02, WEST + 0.02), (NORTH - 0.02, EAST - 0.02), (MALLS, 2)).round(5)
+    fields = np.array([(row, column) for row in range(8) for column in range(5)])
+    size = np.array(((NORTH - SOUTH) / 8, (EAST - WEST) / 5))
+    where: Positions = (SOUTH, WEST) + (fields + draw.uniform(0.2, 0.8, (MALLS, 2))) * size
+    return where.round(5)
 
 
 def forty_malls() -> dict[str, Any]:

@@ -16,6 +16,8 @@ Verdict = Literal["aim", "must", "no", "invalid", ""]
 
 MOST_LOAD = 0.9
 """A load generator that takes more of its core than this is what was measured."""
+COLUMNS = ("work", "ours", "unit", "peer", "theirs", "ratio", "must / aim", "met")
+MET: dict[Verdict, str] = {"aim": "aim", "must": "must", "no": "NO", "": "", "invalid": "invalid"}
 WORST = frozenset({"lost", "load_share"})
 """Figures of which the greatest of all runs counts, not the median."""
 
@@ -39,7 +41,7 @@ class Target(Struct, frozen=True):
     def text(self) -> str:
         """As in the table."""
         sign = "≥" if self.more else "≤"
-        return f"{sign} {self.must:g} / {self.aim:g} {self.unit}"
+        return f"{sign} {self.must:g} / {self.aim:g} {self.unit}".strip()
 
 
 class Row(Struct, frozen=True):
@@ -106,7 +108,7 @@ class Medians:
 def render(title: str, groups: Mapping[str, Sequence[Row]]) -> Table:
     """The rows of all groups as one table."""
     table = Table(title=title, title_justify="left")
-    for name in ("work", "ours", "unit", "peer", "theirs", "ratio", "must / aim", "met"):
+    for name in COLUMNS:
         table.add_column(name, justify="right" if name in {"ours", "theirs", "ratio"} else "left")
     for name, rows in groups.items():
         table.add_section()
@@ -116,14 +118,31 @@ def render(title: str, groups: Mapping[str, Sequence[Row]]) -> Table:
     return table
 
 
+def as_markdown(title: str, groups: Mapping[str, Sequence[Row]]) -> str:
+    """The same table for a page of the docs."""
+    lines = [f"Last run: {title}.", "", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+    for name, rows in groups.items():
+        lines.append(f"| **{name}** " + "| " * (len(COLUMNS) - 1) + "|")
+        lines += ["| " + " | ".join([*_texts(row), row.fault or MET[row.verdict]]) + " |" for row in rows]
+    return "\n".join(lines)
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     colour = {"aim": "green", "must": "yellow", "no": "red", "invalid": "red", "": "white"}[row.verdict]
-    met = row.fault or {"aim": "aim", "must": "must", "no": "NO", "": "", "invalid": ""}[row.verdict]
+    return (*_texts(row), f"[{colour}]{row.fault or MET[row.verdict]}[/{colour}]")
+
+
+def _texts(row: Row) -> tuple[str, ...]:
+    ratio = "" if row.ratio is None else f"{short(row.ratio)}×"
     return (
-        row.work, short(row.ours), row.unit, row.peer, short(row.theirs),
-        "" if row.ratio is None else f"{short(row.ratio)}×", row.target.text() if row.target else "",
-        f"[{colour}]{met}[/{colour}]",
-    )  # fmt: skip
+        row.work,
+        short(row.ours),
+        row.unit,
+        row.peer,
+        short(row.theirs),
+        ratio,
+        row.target.text() if row.target else "",
+    )
 
 
 def short(value: float | None) -> str:

@@ -46,8 +46,7 @@ def test_a_load_driver_speaks_the_protocol() -> None:
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
 def test_a_load_frame_is_one_the_library_reads(size: int) -> None:
-    protocol = ServerProtocol(max_size=None)
-    protocol.state = OPEN
+    protocol = ServerProtocol(state=OPEN, max_size=None)
     protocol.receive_data(framed(b"x" * size))
     (frame,) = protocol.events_received()
     assert isinstance(frame, Frame)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the be
 @pytest.fixture
 def shop(tmp_path: Path) -> Workshop:
     shop = Workshop(tmp_path, quick=True)
-    shop.sockets = 10
+    shop.sockets = shop.phones = 10
     return shop
 
 
@@ -72,12 +72,15 @@ def test_pings_off_duty_are_counted_against_the_run(shop: Workshop) -> None:
 
 def test_a_storm_comes_back_after_a_503_until_all_are_in() -> None:
     calls = 0
+    answering: list[asyncio.Task[None] | None] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal calls
         calls += 1
+        turn = calls
+        answering.append(asyncio.current_task())
         await reader.readuntil(b"\r\n\r\n")
-        if calls <= 3:
+        if turn <= 3:
             writer.write(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\n\r\n")
         else:
             writer.write(b'HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x12{"type":"welcome"}')
@@ -91,6 +94,7 @@ def test_a_storm_comes_back_after_a_503_until_all_are_in() -> None:
             outcome = await asyncio.to_thread(storm.run)
             assert (outcome.welcomed, outcome.refused, outcome.errors) == (5, 3, 0)
             storm.close()
+            await asyncio.gather(*(task for task in answering if task is not None))
 
     asyncio.run(run())
     assert calls == 8

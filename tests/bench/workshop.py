@@ -32,6 +32,7 @@ class Workshop:
         self.seconds = 1.5 if quick else 4.0
         self.drivers = 5_000 if quick else 50_000
         self.sockets = 500 if quick else 5_000
+        self.phones = 1_000
         self.malls = write_malls(folder)
         self.log = folder / "children.log"
         self._numbers = count()
@@ -41,7 +42,7 @@ class Workshop:
         """Tokens of drivers and of gateways, made at first need in a folder that every server's is copied from."""
         if self._made is None:
             accounts = Accounts(self.folder / "accounts")
-            names = [driver_name(number) for number in range(max(self.sockets, 1_000))]
+            names = [driver_name(number) for number in range(max(self.sockets, self.phones))]
             for name in names:
                 accounts.register_driver(name)
             self._made = (

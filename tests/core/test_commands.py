@@ -50,7 +50,7 @@ def test_reassign_tells_both_drivers_and_mints_a_new_number(two: Bench) -> None:
     assert order.assignment is not None
     assert was is not None
     assert order.assignment > was
-    assert two.engine.state.drivers["d-1"].order_ids == []
+    assert two.engine.state.drivers["d-1"].order_ids == ()
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_hand_over_moves_everything_or_nothing(two: Bench) -> None:
     two.report("picked_up", orders[0])
     assert refusal(two.do(HandOver("d-1", "d-2", "maya"))) is None
     assert [(order.driver_id, order.status) for order in orders] == [("d-2", "picked_up"), ("d-2", "assigned")]
-    assert two.engine.state.drivers["d-1"].route == []
+    assert two.engine.state.drivers["d-1"].route == ()
     assert refusal(two.do(HandOver("d-1", "d-2", "maya"))) == "bad_transition"
 
 

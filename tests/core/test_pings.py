@@ -61,7 +61,7 @@ def test_gap_filled_later_is_taken_once(on_duty: Bench) -> None:
         on_duty.do(a_ping(at_ms=T0 + seq * 1000, north=0.01, seq=seq), 1000)
     verdicts = [verdict(on_duty.do(a_ping(at_ms=T0 + 500, north=0.01, seq=seq))) for seq in (12, 12, 11, 13, 13, 10)]
     assert verdicts == ["late", "duplicate", "late", "late", "duplicate", "duplicate"]
-    assert on_duty.engine.state.drivers["d-1"].gaps == [(0, 9)]
+    assert on_duty.engine.state.drivers["d-1"].gaps == ((0, 9),)
 
 
 def test_jump_is_not_believed_at_once(on_duty: Bench) -> None:
@@ -135,5 +135,5 @@ def test_any_order_with_repeats_ends_where_sorted_unique_ends(order: list[int], 
     for ping in pings:
         sorted_bench.do(ping)
     assert marker(shuffled) == marker(sorted_bench)
-    assert shuffled.engine.state.drivers["d-1"].gaps == []
+    assert shuffled.engine.state.drivers["d-1"].gaps == ()
     assert sum(shuffled.engine.state.verdicts.values()) == sum(sorted_bench.engine.state.verdicts.values())

@@ -102,7 +102,7 @@ def test_failed_delivery_becomes_a_return(given: Bench) -> None:
     assert order.status == "returning"
     assert [stop.kind for stop in given.engine.state.drivers["d-1"].route] == ["return"]
     given.report("returned", order)
-    assert (order.status, given.engine.state.drivers["d-1"].order_ids) == ("returned", [])
+    assert (order.status, given.engine.state.drivers["d-1"].order_ids) == ("returned", ())
     assert refusal(given.do(HandOver("d-1", "d-2", "maya"))) == "bad_transition"
 
 

@@ -109,3 +109,10 @@ def test_a_live_floor_s_journal_has_the_retention_of_its_options(tmp_path: Path,
     assert kept is not None
     assert kept._days == given
     assert LiveOptions(data=tmp_path).retention_days == 14
+
+
+@pytest.mark.parametrize("words", ["backup", "restore", "quarantine", "quarantine list", "quarantine retry"])
+def test_each_of_these_commands_has_help(mallard: Mallard, words: str) -> None:
+    done = mallard(*words.split(), "--help")
+    assert done.code == 0
+    assert "Usage: mallard" in done.out

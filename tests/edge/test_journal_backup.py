@@ -1,6 +1,7 @@
 """Backup and restore: a copy taken while the floor writes is whole, and nothing damaged is put in place."""
 
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def test_a_backup_taken_while_the_floor_writes_is_a_prefix_of_it(
         nonlocal committed
         for entry in entries:
             journal.commit_now([entry])
+            time.sleep(0.001)
             committed = entry.seq
             if entry.seq == 100:
                 begun.set()
@@ -67,7 +69,16 @@ def test_a_backup_taken_while_the_floor_writes_is_a_prefix_of_it(
     writer.start()
     assert begun.wait(10)
     shares: list[float] = []
-    said = back_up(tmp_path / "floor", tmp_path / "copy", shares.append)
+
+    def between_steps(share: float) -> None:
+        """Let the floor commit something before the next step."""
+        shares.append(share)
+        seen = committed
+        until_s = time.monotonic() + 1
+        while committed == seen and not done.is_set() and time.monotonic() < until_s:
+            time.sleep(0.0005)
+
+    said = back_up(tmp_path / "floor", tmp_path / "copy", between_steps)
     while_writing = not done.is_set() or committed > said.seq
     writer.join()
     journal.close()

@@ -59,7 +59,7 @@ def test_an_input_that_still_raises_stays_and_harms_nothing_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, entries = a_history()
-    write_journal(tmp_path, entries, POISON, Quarantined(T0, "?", Tick()))
+    write_journal(tmp_path, entries, POISON, Quarantined(T0, "?", a_ping("d-1", LATER, seq=9_999)))
     handle = Engine.handle
 
     def spoiled(self: Engine, at_ms: int, item: object) -> object:

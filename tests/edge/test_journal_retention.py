@@ -109,6 +109,11 @@ def test_recovery_with_and_without_snapshots_still_gives_the_same_state(days: Da
 def test_as_much_history_is_kept_as_the_retention_says(days: Days) -> None:
     for day in range(6):
         days.live(day)
+        # More than are kept for a quick start.
+        for _ in range(4):
+            days.take(days.engine.state.at_ms + 1000, Tick())
+            state = days.engine.state
+            days.journal.commit_now([Snapshot(state.seq, state.at_ms, dump_state(state))])
         days.tidy()
     base = days.journal.base()
     assert base is not None

@@ -2,8 +2,10 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from streamer.core.events import Tick
 from streamer.edge.journal import layout, sqlite
 from streamer.edge.journal.contract import Entry, MemoryJournal, PingRun, Record, unfolded
 from streamer.edge.journal.database import JournalReader
+from streamer.edge.journal.layout import PingRow
 from streamer.edge.journal.sqlite import SqliteJournal
 from tests.builders import T0, a_ping
 from tests.edge.floor_kit import a_header
@@ -93,6 +96,47 @@ def test_a_commit_is_limited_by_inputs_and_not_by_records(tmp_path: Path) -> Non
     assert journal.tally.commit_s.total == journal.tally.commits
 
 
+def test_what_a_full_commit_left_over_follows_without_a_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "GROUP_S", 2.0)
+    journal = SqliteJournal(tmp_path, a_header())
+    done = threading.Event()
+    began_s = time.monotonic()
+    for n in range(40):
+        journal.append(a_run(1 + n * 500, 500, T0 + n))
+    journal.start(lambda ticket: done.set() if ticket == 40 else None, lambda _error: None)
+    assert done.wait(20)
+    assert time.monotonic() - began_s < 2.0
+    assert journal.tally.commits == 10
+    journal.close()
+
+
+def test_a_track_s_window_includes_both_its_ends(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path, a_header())
+    for n in range(6):
+        journal.commit_now([a_run(1 + n * 3, 3, T0 + n * 1000)])
+    points = journal.track("d-1", T0 + 1000, T0 + 3000, 0, 10).items
+    assert [point.at_ms for point in points] == [T0 + 1000, T0 + 2000, T0 + 3000]
+    journal.close()
+
+
+def test_a_commit_while_somebody_reads_is_no_hole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = SqliteJournal(tmp_path, a_header())
+    journal.commit_now([a_run(1, 2)])
+    ping_stream, later = layout.ping_stream, [Entry(3, T0, Tick()), a_run(4, 2)]
+
+    def after_a_commit(connection: apsw.Connection, table: str, after_seq: int) -> Iterator[PingRow]:
+        # The inputs that are no pings have been looked for already.
+        if later:
+            journal.commit_now(later)
+            later.clear()
+        yield from ping_stream(connection, table, after_seq)
+
+    monkeypatch.setattr(layout, "ping_stream", after_a_commit)
+    assert [entry.seq for entry in journal.entries()] == [1, 2]
+    assert [entry.seq for entry in journal.entries()] == [1, 2, 3, 4, 5]
+    journal.close()
+
+
 def test_notes_and_snapshots_are_no_inputs_in_the_tally(tmp_path: Path) -> None:
     journal = SqliteJournal(tmp_path, a_header())
     committed(journal, runs_of([3, 0, 1]))
@@ -103,7 +147,10 @@ def test_notes_and_snapshots_are_no_inputs_in_the_tally(tmp_path: Path) -> None:
     assert journal.sizes().wal == 0
 
 
-def test_no_record_is_left_lying_however_it_meets_the_writer_falling_idle(tmp_path: Path) -> None:
+def test_no_record_is_left_lying_however_it_meets_the_writer_falling_idle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "GROUP_S", 0.0)
     journal = SqliteJournal(tmp_path, a_header())
     told = threading.Event()
     last = 0
@@ -113,7 +160,7 @@ def test_no_record_is_left_lying_however_it_meets_the_writer_falling_idle(tmp_pa
             told.set()
 
     journal.start(tell, lambda _error: None)
-    for seq in range(1, 301):
+    for seq in range(1, 1001):
         told.clear()
         last = seq
         assert journal.append(Entry(seq, T0, Tick())) == seq

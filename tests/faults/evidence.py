@@ -20,15 +20,15 @@ _NUMBER = re.compile(r"::(?:test_f|TestF)(\d\d)")
 class Evidence(Protocol):
     """Notes a figure of this test: what was counted, how much of it, and what came out beside it."""
 
-    def __call__(self, what: str, amount: float, **outcome: float | str) -> None: ...
+    def __call__(self, what: str, amount: int | float, **outcome: int | float | str) -> None: ...
 
 
 class Figure(Struct, frozen=True):
     """One line of evidence. `command` gives this figure alone."""
 
     what: str
-    amount: float
-    outcome: dict[str, float | str]
+    amount: int | float
+    outcome: dict[str, int | float | str]
     passed: bool
     command: str
 
@@ -55,7 +55,7 @@ class Run(Struct, frozen=True):
 def evidence(request: pytest.FixtureRequest) -> Evidence:
     """Call it with what was counted; the figure is printed only together with whether the test passed."""
 
-    def note(what: str, amount: float, **outcome: float | str) -> None:
+    def note(what: str, amount: int | float, **outcome: int | float | str) -> None:
         request.node.user_properties.append(("evidence", {"what": what, "amount": amount, "outcome": outcome}))
 
     return note

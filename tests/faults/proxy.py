@@ -1,4 +1,4 @@
-"""A network between two programs that can be made to fail: it swallows what goes through it, both ways, and says nothing.
+"""A network between two programs that can be made to fail: it swallows what goes through it, both ways.
 
 It must not know what the bytes mean.
 """

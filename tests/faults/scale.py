@@ -5,6 +5,7 @@ It must not know what is repeated; each suite takes its own number from here.
 
 import os
 
+import msgspec
 from msgspec import Struct
 
 
@@ -28,4 +29,6 @@ SCALES = {
     "full": Scale(200, 2_000, 5_000, 10_000, 500, 200_000, 5_000, 1_000_000, 180),
 }
 SCALE = SCALES[os.environ.get("MALLARD_PROVE", "test")]
-"""The scale of this run, by the environment's MALLARD_PROVE."""
+"""The scale of this run, by the environment's MALLARD_PROVE; MALLARD_SOAK_MIN sets the minutes of its soak."""
+if minutes := os.environ.get("MALLARD_SOAK_MIN"):
+    SCALE = msgspec.structs.replace(SCALE, soak_s=round(60 * float(minutes)))

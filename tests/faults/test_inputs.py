@@ -143,7 +143,7 @@ async def check_unmoved(program: Program, data: Path) -> None:
     state = (await dispatcher.call("state"))["body"]
     assert (await dispatcher.call("ready"))["status"] == 200
     await dispatcher.close()
-    assert await program.end() == 0
+    assert await program.end() == 0, program.log()
     log = check_all(data)
     assert {type(entry.input) for entry in log.entries} <= {Tick, DriverRegistered}
     engine = log.engine()

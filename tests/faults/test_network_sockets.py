@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from streamer.core.events import Tick
 from streamer.edge import link as linking
 from streamer.edge import sockets as opening
 from streamer.edge.accounts import Accounts
+from streamer.edge.gateway import gateway as gatekeeping
 from streamer.edge.gateway.limits import GatewaySettings
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.server import Streamer
@@ -114,7 +116,7 @@ async def test_f08_readers_that_never_read_are_bounded_and_hold_up_nobody(
         dashboard.close()
         driver.close()
     p99_s = sorted(waits_s)[int(0.99 * len(waits_s))]
-    assert MIB / 16 < largest < 1.5 * MIB
+    assert MIB / 16 < largest < 1.2 * MIB
     assert p99_s < 0.25
     assert close_s < MAX_CLOSE_S
     evidence(
@@ -180,17 +182,17 @@ async def test_f09_a_half_open_socket_is_dropped_and_its_driver_shown_silent(
         port = int(floor.url.removeprefix("ws://127.0.0.1:").partition("/")[0])
         token = floor.driver_token("d-1")
         floor.runner.clock.at_ms = T0  # type: ignore[attr-defined]
-        async with a_proxy(port) as proxy:
-            async with as_phone(proxy.port, token, ping_interval=None, close_timeout=0.01) as phone:
-                await phone.hear("route")
-                await phone.report("on_duty")
-                await phone.ping(1)
-                assert (await phone.hear("ack"))["seq"] == 1
-                proxy.swallowing = True
-                pulled_s = asyncio.get_running_loop().time()
-                await phone.ping(2)
-                await until(lambda: "d-1" not in floor.gateway.drivers, 45 / QUICKER + 2)
-                dropped_s = (asyncio.get_running_loop().time() - pulled_s) * QUICKER
+        options = {"ping_interval": None, "close_timeout": 0.01}
+        async with a_proxy(port) as proxy, as_phone(proxy.port, token, **options) as phone:
+            await phone.hear("route")
+            await phone.report("on_duty")
+            await phone.ping(1)
+            assert (await phone.hear("ack"))["seq"] == 1
+            proxy.swallowing = True
+            pulled_s = asyncio.get_running_loop().time()
+            await phone.ping(2)
+            await until(lambda: "d-1" not in floor.gateway.drivers, 45 / QUICKER + 2)
+            dropped_s = (asyncio.get_running_loop().time() - pulled_s) * QUICKER
         # The clock of the floor goes on, and the other driver with it.
         silent_ms = floor.runner.engine.settings.silent_ms
         floor.runner.clock.at_ms = T0 + silent_ms  # type: ignore[attr-defined]
@@ -282,6 +284,8 @@ async def test_f10_after_a_crash_the_whole_fleet_is_back_in_time_and_has_lost_no
     data: Path, start: Start, evidence: Evidence
 ) -> None:
     accounts = Accounts(data)
+    # Thousands of tokens are made one by one here; that they survive a power cut is not what is tested.
+    accounts._file._db.pragma("synchronous", "off")
     tokens = {}
     for number in range(SCALE.storm_sockets):
         accounts.register_driver(f"s-{number}")
@@ -295,7 +299,7 @@ async def test_f10_after_a_crash_the_whole_fleet_is_back_in_time_and_has_lost_no
     program = start()
     took_s = await storm.come(program.port)
     await storm.leave()
-    assert await program.end() == 0
+    assert await program.end() == 0, program.log()
     check_all(data, storm.acked)
     assert len(storm.acked.pings) == 4 * SCALE.storm_sockets
     assert took_s < STORM_S
@@ -306,7 +310,10 @@ async def test_f10_after_a_crash_the_whole_fleet_is_back_in_time_and_has_lost_no
     )  # fmt: skip
 
 
-async def test_f10_beyond_the_rate_handshakes_get_503_and_a_time_to_come_back(tmp_path: Path) -> None:
+async def test_f10_beyond_the_rate_handshakes_get_503_and_a_time_to_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gatekeeping, "RUSH_S", 3.0)
     settings = GatewaySettings(handshakes_per_s=60, handshakes_burst=10, ack_interval_s=0.0)
     async with a_live_floor(tmp_path, settings) as floor:
         floor.runner.clock.at_ms = now_ms()  # type: ignore[attr-defined]
@@ -318,7 +325,7 @@ async def test_f10_beyond_the_rate_handshakes_get_503_and_a_time_to_come_back(tm
         assert storm.turned_away[503] >= 10
         assert set(storm.turned_away) == {503}
         assert min(storm.advised_s) >= 1
-        assert len(set(storm.advised_s)) > 3, "all at the same second would be the next storm"
+        assert set(storm.advised_s) == {1.0, 2.0, 3.0}, "all at the same second would be the next storm"
         assert floor.gateway.tally.turned_away == storm.turned_away[503]
         await storm.leave()
         check_all(floor.journal, storm.acked, floor.runner.engine.state)
@@ -398,6 +405,6 @@ async def test_f11_an_uplink_that_is_turned_away_comes_back_when_it_was_told_to(
         await uplink.close(patience_s=0.1)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    first, second = (after - before for before, after in zip(asked_s, asked_s[1:], strict=False))
+    first, second = (after - before for before, after in pairwise(asked_s))
     assert 1.0 <= first <= 1.0 + FIRST_WAIT_S + 0.5
     assert 1.0 <= second <= 1.0 + 2 * FIRST_WAIT_S + 0.5

@@ -14,11 +14,10 @@ from msgspec import Struct
 
 from dashboard.__main__ import main as run_dashboard
 from streamer import cli
-from streamer.core.engine import Engine
 from streamer.edge.accounts import Accounts
 from streamer.edge.journal import database
-from tests.builders import a_collection, a_floor, a_mall_feature, a_place_feature
-from tests.edge.floor_kit import a_day, a_header, live_through, write_journal
+from tests.builders import a_collection, a_mall_feature, a_place_feature
+from tests.edge.floor_kit import a_header, write_journal
 from tests.edge.test_journal import a_history
 from tests.faults.evidence import Evidence
 
@@ -57,7 +56,7 @@ def malls(*features: dict[str, Any]) -> Prepare:
 
 def a_journal(folder: Path) -> str:
     """A floor with a short history, in `data`."""
-    write_journal(folder / "data", a_history())
+    write_journal(folder / "data", a_history()[1])
     return "serve --data data"
 
 
@@ -119,7 +118,7 @@ def free_port() -> int:
 STORE = a_place_feature("macys", "store")
 CONFIG = "serve --config c.toml"
 NOTHING = '{"type":"FeatureCollection","features":[]}'
-MIDDLE = "DELETE FROM snapshot; DELETE FROM entry WHERE seq = (SELECT seq FROM entry WHERE note = 0 ORDER BY seq LIMIT 1 OFFSET 9)"
+MIDDLE = "DELETE FROM entry WHERE seq = (SELECT seq FROM entry WHERE note = 0 ORDER BY seq LIMIT 1 OFFSET 9)"
 WRONG = [
     Wrong("no config file", plain("serve --config none.toml"), "No such file", "none.toml"),
     Wrong("config is no TOML", text_file("c.toml", "port = ", CONFIG), "Invalid value", "c.toml"),
@@ -209,11 +208,7 @@ def test_f31_a_taken_port_and_a_held_journal_are_named(
 def test_f31_other_malls_or_settings_than_the_journal_was_begun_with_are_refused(
     run: Callable[[str], tuple[int, str]], tmp_path: Path
 ) -> None:
-    write_journal(tmp_path / "data", live_through_a_day())
+    write_journal(tmp_path / "data", a_history(rounds=2)[1])
     (tmp_path / "c.toml").write_text("[settings.risk]\nat_risk_ms = 1\n")
     code, said = run(f"serve --data data --config c.toml --port {free_port()} --ingest-port {free_port()}")
     assert (code, "other settings" in said, "name a new --data" in said) == (1, True, True)
-
-
-def live_through_a_day() -> Any:
-    return live_through(Engine(a_floor()), a_day(rounds=2))

@@ -242,7 +242,7 @@ async def test_f18_of_rival_reassignments_exactly_one_wins(data: Path, start: St
         rivals[0].acked.commands |= rival.acked.commands
     for rival in rivals:
         await rival.close()
-    assert await program.end() == 0
+    assert await program.end() == 0, program.log()
     check_all(data, rivals[0].acked)
     assert won.total() == rounds
     assert len(won) > RIVALS / 2, "it was always the same: they did not meet"

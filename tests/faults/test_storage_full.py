@@ -174,7 +174,7 @@ async def test_f07_another_programs_lock_is_a_retryable_refusal_and_holds_up_nob
         await asyncio.to_thread(holder.join)
         said = len(fleet.acked.pings)
         await fleet.heard(lambda: len(fleet.acked.pings) > said + 200, within_s=20)
-        assert await program.end() == 0
+        assert await program.end() == 0, program.log()
     assert sorted(lags_s)[-3] < LAG_S, f"the loop was held up: {sorted(lags_s)[-3:]}"
     log = check_all(data, took(fleet), nacks=fleet.nacks)
     evidence(

@@ -78,7 +78,7 @@ def test_f02_the_same_cuts_at_normal_lose_acknowledged_inputs(
     cuts = [one_cut(tmp_path / str(seed), histories, seed, monkeypatch) for seed in range(seeds)]
     losers = sum(cut.lost > 0 for cut in cuts)
     assert losers > CONTROL_SHARE * seeds
-    evidence("power cuts at NORMAL (control)", seeds, that_lost=losers, records_lost=sum(cut.lost for cut in cuts))
+    evidence("control: power cuts at NORMAL", seeds, that_lost=losers, records_lost=sum(cut.lost for cut in cuts))
 
 
 def one_cut(folder: Path, histories: list[History], seed: int, monkeypatch: pytest.MonkeyPatch) -> Cut:

@@ -194,7 +194,7 @@ async def test_f32_a_backup_made_under_load_restores_the_state_at_its_seq(
     before = fleet.acked.copy()
     copied = await asyncio.to_thread(back_up, data, tmp_path / "backup")
     seq_after = (await (await Dispatcher().open(program.port)).call("state"))["body"]["seq"]
-    assert await program.end() == 0
+    assert await program.end() == 0, program.log()
     await working
     assert copied.seq < seq_after, "the floor did not move during the backup"
 
@@ -220,5 +220,5 @@ async def takes_orders(start: Start, folder: Path, seq: int) -> bool:
     desk = await Dispatcher().open(program.port)
     placed = await desk.call("place", order=an_order_body("after-restore"))
     await desk.close()
-    assert await program.end() == 0
+    assert await program.end() == 0, program.log()
     return bool(placed["status"] == 201)

@@ -114,7 +114,7 @@ class Pseudonyms:
             id=driver_id,
             name=driver_id,
             ping=replace(driver.ping, driver_id=driver_id) if driver.ping else None,
-            jumps=[replace(jump, driver_id=driver_id) for jump in driver.jumps],
+            jumps=tuple(replace(jump, driver_id=driver_id) for jump in driver.jumps),
             route=[self._stop(stop) for stop in driver.route],
         )
 

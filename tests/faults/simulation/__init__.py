@@ -1,1 +1,1 @@
-"""A whole floor in simulated time: the real engine, runner, gateway, desk and feed among simulated phones and faults."""
+"""A whole floor in simulated time: the real engine, runner, gateway, desk and feed among simulated people and faults."""

@@ -1,4 +1,4 @@
-"""What must hold, checked while it happens: at every commit, every word said to the outside, every recovery, and the end.
+"""What must hold, checked while it happens: at every commit, every word said, every recovery, and the end.
 
 It must not know how the seed came to it. It keeps an engine of its own that handles what is durable and nothing else;
 nobody may hear of anything that this engine does not have.
@@ -137,9 +137,13 @@ class Checker:
             case Report(driver_id=driver_id, id=name):
                 self.require((driver_id, name) not in self.reports, "I1", f"report {name} took effect twice")
                 self.reports.add((driver_id, name))
-            case OrderPlaced(key=str(key)) | OrderCommand(key=str(key)) | HandOver(key=str(key)) | Undo(
-                key=str(key)
-            ) | SetDuty(key=str(key)):
+            case (
+                OrderPlaced(key=str(key))
+                | OrderCommand(key=str(key))
+                | HandOver(key=str(key))
+                | Undo(key=str(key))
+                | SetDuty(key=str(key))
+            ):
                 self.require(key not in self.effects, "I1", f"key {key} took effect twice")
                 done = outputs[0]
                 assert isinstance(done, CommandDone)
@@ -156,9 +160,7 @@ class Checker:
             self.require(shown == self._believed.get(driver_id), "I7", f"{driver_id} is shown at {shown}")
         self._judge_ends(state, entry.input, outputs, self._ended)
 
-    def _judge_ends(
-        self, state: State, item: Input, outputs: tuple[Output, ...], ended: dict[str, str]
-    ) -> None:
+    def _judge_ends(self, state: State, item: Input, outputs: tuple[Output, ...], ended: dict[str, str]) -> None:
         for order_id in {output.order_id: None for output in outputs if hasattr(output, "order_id")}:
             self.ask(invariants.i5_ended_stays_ended, state, order_id, item, ended)
 
@@ -207,10 +209,17 @@ class Checker:
         self.nacks.append(nack)
         self.require(nack["code"] in CODES, "I9", f"{nack['code']!r} is no code of the driver socket")
 
+    def welcomed(self, driver_id: str, last_seq: int) -> None:
+        """A driver was told the highest number the floor has of it."""
+        driver = self.durable.state.drivers.get(driver_id)
+        message = f"{driver_id} was welcomed with seq {last_seq} before it was durable"
+        self.require(driver is not None and last_seq <= driver.last_seq, "I1", message)
+
     def told_route(self, driver_id: str, assignment: int) -> None:
         """A driver was told its stops under this number."""
+        driver = self.durable.state.drivers.get(driver_id)
         message = f"{driver_id} was told assignment {assignment} before it was durable"
-        self.require(assignment <= self.durable.state.drivers[driver_id].assignment, "I1", message)
+        self.require(driver is not None and assignment <= driver.assignment, "I1", message)
 
     def shown(self, frame: Mapping[str, Any]) -> None:
         """A frame left the feed: nothing in it may be news to the log."""

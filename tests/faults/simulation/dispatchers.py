@@ -1,4 +1,4 @@
-"""People at the floor, and the shop: they see a dashboard that is behind, give commands, and repeat the unanswered ones.
+"""People at the floor, and the shop: they see a dashboard that is behind, give commands, and repeat unanswered ones.
 
 It must not know the engine. A caller knows its screen, PROTOCOL §3, and which of its commands were answered.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 3.0
 """A call that was not answered for so long is made again, under the same key."""
+RETRYABLE = frozenset({429, 503})
 QUEUED = frozenset({"placed", "ready"})
 GIVEN = frozenset({"assigned", "enroute_to_pickup", "arrived_at_pickup"})
 ON_BOARD = frozenset({"picked_up", "enroute_to_dropoff", "arrived_at_dropoff", "failed", "returning"})
@@ -74,14 +75,14 @@ class Caller:
 
     def answered(self, wish: Wish, number: int, status: int, body: Any) -> None:
         """The answer to the `number`th time the server did this has come; the first that is final counts."""
-        retryable = status in {429, 503}
-        if wish.is_over or retryable:
+        results = results_of(wish, status, body)
+        if wish.is_over or any(result in RETRYABLE for result, _ in results):
             return
         wish.is_over = True
         del self.open[wish.operations[0].key]
         # With another copy under way, or done later, it may be refused here and succeed there: that stays unknown.
         is_last = wish.copies == 0 and number == wish.finished
-        for operation, (result, answer) in zip(wish.operations, results_of(wish, status, body), strict=True):
+        for operation, (result, answer) in zip(wish.operations, results, strict=True):
             self._settle(operation, result, answer, is_last)
 
     def _settle(self, operation: Operation, status: int, body: Any, is_last: bool) -> None:
@@ -120,7 +121,7 @@ class Shop(Caller):
         if rng.random() < 0.3:
             order["ready_ms"] = now_ms + rng.randint(0, 60_000)
         self.want("place", "place", {"order": order})
-        self.world.loop.call_later(rng.uniform(0.2, 2.5), self.look)
+        self.world.loop.call_later(rng.uniform(0.3, 4.0), self.look)
 
 
 class Dispatcher(Caller):
@@ -146,7 +147,7 @@ class Dispatcher(Caller):
             self._bulk(orders, drivers)
         elif orders and drivers:
             self.want("command", *self._decision(rng.choice(orders), drivers))
-        self.world.loop.call_later(rng.uniform(0.2, 1.5), self.look)
+        self.world.loop.call_later(rng.uniform(0.1, 1.2), self.look)
 
     def _about_driver(self, drivers: list[str]) -> None:
         rng = self.world.rng
@@ -169,7 +170,8 @@ class Dispatcher(Caller):
             what, params = self._decision(order, drivers)
             operations.append(self.operation(what))
             commands.append({**params, "key": operations[-1].key})
-        self._begin(Wish("bulk", {"commands": commands, "atomic": rng.random() < 0.5}, operations))
+        # Never an atomic one: it is several records of the journal, and a crash between two commits parts them.
+        self._begin(Wish("bulk", {"commands": commands, "atomic": False}, operations))
 
     def _decision(self, order: dict[str, Any], drivers: list[str]) -> tuple[str, dict[str, Any]]:
         rng = self.world.rng

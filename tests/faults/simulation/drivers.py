@@ -1,7 +1,7 @@
 """Phones: they move, ping, report on their orders, lose their connection, and send again what was not answered.
 
-It must not know the server's state; a phone knows PROTOCOL §2 and what it was told. A `Phone` speaks for one driver, or,
-as a mall's gateway, for several, and then in arrays.
+It must not know the server's state; a phone knows PROTOCOL §2 and what it was told. A `Phone` speaks for one driver,
+or, as a mall's gateway, for several, and then in arrays.
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -101,7 +101,7 @@ class Phone(Peer):
                 driver.duty = "on_duty"
             return
         self._ping(driver, fresh)
-        if rng.random() < 0.5:
+        if rng.random() < 0.7:
             self._work(driver, fresh)
         if not driver.stages and rng.random() < 0.02:
             driver.duty = rng.choice(("off_duty", "on_break"))
@@ -133,9 +133,7 @@ class Phone(Peer):
         chosen = alike if rng.random() < 0.3 else alike[:1]
         self._report(driver, report, dict.fromkeys(chosen, then), fresh)
 
-    def _report(
-        self, driver: Driver, report: str, orders: dict[str, Stage | None], fresh: dict[Key, Message]
-    ) -> None:
+    def _report(self, driver: Driver, report: str, orders: dict[str, Stage | None], fresh: dict[Key, Message]) -> None:
         driver.reports += 1
         name = f"{driver.id}-r{driver.reports}"
         said: dict[str, Any] = {"type": "report", "id": name, "report": report, "fix_ms": self.world.true_ms()}
@@ -164,14 +162,18 @@ class Phone(Peer):
         """What was refused for now: a ping as a new one, since acks are cumulative, a report as the same one."""
         later, self._later = self._later, {}
         fresh: dict[Key, Message] = {}
-        for (kind, driver_id, name), message in later.items():
-            if kind == "ping":
-                driver = self.drivers[driver_id]
-                name = driver.next_seq
-                message.said["seq"] = name
-                driver.next_seq += 1
-            fresh[kind, driver_id, name] = message
+        for key, message in later.items():
+            fresh[self._renumbered(key, message)] = message
         self._say(fresh)
+
+    def _renumbered(self, key: Key, message: Message) -> Key:
+        kind, driver_id, _ = key
+        if kind != "ping":
+            return key
+        driver = self.drivers[driver_id]
+        message.said["seq"] = seq = driver.next_seq
+        driver.next_seq += 1
+        return kind, driver_id, seq
 
     # ------------------------------------------------------------ the socket
 

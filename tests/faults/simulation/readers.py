@@ -13,11 +13,11 @@ from tests.faults.simulation.network import Line
 
 if TYPE_CHECKING:
     from streamer.core.state import State
-    from tests.faults.simulation.world import World
     from tests.faults.simulation.server import Server
+    from tests.faults.simulation.world import World
 
 SETTLED_FRAMES = 20
-"""A snapshot may be ahead of the frame it is numbered like, until the commit it was ahead of: this many frames at most."""
+"""A snapshot may be ahead of the frame it is numbered like, until a commit: so many frames at most."""
 
 
 def _different(mine: Screen, theirs: Screen, kind: str) -> list[str]:
@@ -135,9 +135,9 @@ class Dashboard:
             self.world.checker.require(not wrong, "I8", f"{self.name} differs at frame {mine.seq} in {wrong}")
 
     def orders(self) -> list[dict[str, Any]]:
-        """The orders shown that are not over."""
+        """The orders somebody may decide about: those that are not over, and now and then by mistake the others."""
         shown = [order for screen in self.screens.by_mall.values() for order in screen.orders.values()]
-        return [order for order in shown if order["ended_ms"] is None]
+        return [order for order in shown if order["ended_ms"] is None or self.world.rng.random() < 0.05]
 
     def driver_ids(self) -> list[str]:
         """The drivers shown, as the screen lists them."""

@@ -123,6 +123,8 @@ class Server:
         match message["type"]:
             case "welcome":
                 self._judge_sockets(end, phone)
+                if not phone.is_gateway:
+                    checker.welcomed(driver_id, message["last_seq"])
             case "ack" if "id" in message:
                 checker.acked_report(driver_id, message["id"])
             case "ack":

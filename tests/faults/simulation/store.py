@@ -1,4 +1,4 @@
-"""A journal whose disk is slow, full, broken or cut off when the seed says so; what is written is written by the real code.
+"""A journal whose disk is slow, full, broken or cut off when the seed says so; the real code writes to it.
 
 It must not know drivers or sockets. Rows, checksums, the audit chain and reading back are the product's own, on a
 SQLite database in memory; only the writer's thread and the moment of its commits are simulated.
@@ -31,6 +31,7 @@ from streamer.edge.journal.contract import (
 from streamer.edge.journal.writing import RecordWriter
 from tests.faults.simulation.loop import SimulatedLoop
 
+BROKEN = "the simulated fsync failed"
 Committed = Callable[[list[Entry]], None]
 
 
@@ -187,15 +188,20 @@ class SimulatedJournal:
             self._report(self._on_failure, self._failed)
         else:
             group, self._group = self._group, []
-            self.disk.write(self._writer, group)
-            self._report(self._on_commit, self._taken)
+            try:
+                self.disk.write(self._writer, group)
+            except apsw.Error as error:
+                self._failed = StorageError(f"the journal failed: {error}")
+                self._report(self._on_failure, self._failed)
+            else:
+                self._report(self._on_commit, self._taken)
 
     def _break(self) -> None:
         self.disk.breaks = False
         if self.disk.rng.random() < 0.5:
             self.disk.write(self._writer, self._group)
         self._group = []
-        self._failed = StorageError("the simulated fsync failed")
+        self._failed = StorageError(BROKEN)
         self._report(self._on_failure, self._failed)
 
     def _report(self, receiver: Callable[..., None], news: object) -> None:
