@@ -194,11 +194,11 @@ class Feed:
             mall.stale[reader] = None
             return
         mall.stale.pop(reader, None)
-        mall.greeting[reader] = None
-        text = self._snapshot(mall)
+        text = mall.greeting[reader] = self._snapshot(mall)
 
         def deliver() -> None:
-            if reader in mall.greeting:
+            # Not if the engine was rebuilt meanwhile: then a newer snapshot is on its way.
+            if mall.greeting.get(reader) is text:
                 del mall.greeting[reader]
                 mall.live[reader] = None
                 reader.send(text)
@@ -219,7 +219,7 @@ class _MallFeed:
         # Dictionaries as ordered sets: readers are served in the order they came.
         self.live: dict[Reader, None] = {}
         self.stale: dict[Reader, None] = {}
-        self.greeting: dict[Reader, None] = {}
+        self.greeting: dict[Reader, bytes] = {}
         self._published = 0
         self._ring: deque[tuple[int, bytes]] = deque(maxlen=KEPT_FRAMES)
         self.layers: dict[Hex, HexLayers] = {}
@@ -263,7 +263,7 @@ class _MallFeed:
         self.seq += 1
         self._ring.clear()
         self._published = -1
-        self.stale.update(self.greeting)
+        self.stale.update(dict.fromkeys(self.greeting))
         self.stale.update(self.live)
         self.greeting.clear()
         self.live.clear()

@@ -11,15 +11,15 @@ import sys
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import msgspec
-from msgspec import Struct
 
 from tests.bench.children import cpu_s, rss_kib
-from tests.bench.fleet import Fleet, framed, upgrade
+from tests.bench.dial import connect
+from tests.bench.fleet import Fleet, framed
+from tests.bench.plan import DRAIN_S, Outcome, Plan, Sent, quantile
 
 ACK = re.compile(rb'"type":"ack","seq":(\d+)(?:,"driver_id":"d-(\d+)")?')
 DUTY = b'"id":"duty"'
@@ -29,65 +29,8 @@ SENDS_A_POLL = 200
 """So many sends at most before what came back is read."""
 DUTY_BATCH = 500
 DUTY_AT_ONCE = 4_000
-DRAIN_S = 20.0
 AT_ONCE, ENTRY_S = 900, 0.0025
 """A fleet comes in by itself: more at once, or sooner after one another, and the product would rightly send it away."""
-
-
-class Plan(Struct):
-    """What to do.
-
-    `connections` share `drivers` among them, who speak in turn, `batch` pings a frame, `burst` frames a send.
-    `paced`: `rate` pings a second whatever happens. `window`: that many frames unanswered on each socket. `idle`:
-    nothing is sent. `answers`: what is sent is acknowledged. `duty`: the peer wants reports of `on_duty` first.
-    """
-
-    port: int
-    server_pid: int
-    connections: int
-    drivers: int
-    mode: Literal["paced", "window", "idle"]
-    tokens: list[str] = []
-    batch: int = 1
-    burst: int = 1
-    rate: float = 0.0
-    window: int = 4
-    warm_s: float = 1.0
-    seconds: float = 3.0
-    answers: bool = True
-    duty: bool = False
-    first_seq: int = 1
-    drain_s: float = DRAIN_S
-    """How long the last answers are waited for."""
-    notes: str = ""
-    """A file for the instants at which each ping was sent; none are kept without."""
-
-
-class Outcome(Struct):
-    """What happened in the measured seconds. `unanswered` and `nacks` are of the whole run, and ought to be 0."""
-
-    pings: int
-    seconds: float
-    server_cpu_s: float
-    load_share: float
-    unanswered: int
-    nacks: int
-    complaint: str
-    ack_p50_ms: float
-    ack_p99_ms: float
-    """0 where nothing is answered."""
-    rss_before_kib: int
-    rss_open_kib: int
-    rss_end_kib: int
-
-
-class Sent(Struct):
-    """When each ping was sent, by columns; `ns` is CLOCK_MONOTONIC. `from_ns`: when the measured seconds began."""
-
-    drivers: list[int]
-    seqs: list[int]
-    ns: list[int]
-    from_ns: int
 
 
 class Lane:
@@ -339,33 +282,6 @@ class Load:
 def now_ms() -> int:
     """Now, UTC epoch milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which `share` of the ordered values lie; 0 when there are none."""
-    return float(ordered[min(len(ordered) - 1, int(len(ordered) * share))]) if ordered else 0.0
-
-
-def connect(port: int, token: str) -> tuple[socket.socket, bytes]:
-    """A socket after its handshake, not blocking, and what came after the answer.
-
-    Raises:
-        ConnectionError: the handshake was refused.
-    """
-    sock = socket.create_connection(("127.0.0.1", port))
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.sendall(upgrade("/v1/drivers", token))
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        chunk = sock.recv(4096)
-        if not chunk:
-            raise ConnectionError("the server ended a handshake")
-        answer += chunk
-    head, _, rest = answer.partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 101"):
-        raise ConnectionError(head.splitlines()[0].decode())
-    sock.setblocking(False)
-    return sock, rest
 
 
 def main() -> None:

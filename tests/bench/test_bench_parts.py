@@ -16,9 +16,9 @@ from tests.bench.fleet import Fleet, driver_name, framed
 from tests.bench.groups.engine import APPLY, a_floor_of_drivers
 from tests.bench.groups.group import figures_of
 from tests.bench.groups.latency import joined
-from tests.bench.load import Outcome, Sent, quantile
 from tests.bench.naive import NaiveIngestor, NaiveServer
 from tests.bench.places import MALLS, centres, the_floor
+from tests.bench.plan import Outcome, Sent, quantile
 from tests.bench.server import Marks
 from tests.bench.table import Medians, Row, Target, render
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.bench.children import BenchError, cpu_s, rss_kib
 from tests.bench.groups.endurance import forget_snapshots
-from tests.bench.load import Plan
+from tests.bench.plan import Plan
 from tests.bench.storm import Storm, StormPlan
 from tests.bench.workshop import Workshop
 

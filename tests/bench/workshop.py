@@ -15,8 +15,8 @@ import msgspec
 from streamer.edge.accounts import Accounts
 from tests.bench.children import BenchError, Child, cores, last_line, launch, running
 from tests.bench.fleet import driver_name
-from tests.bench.load import Outcome, Plan
 from tests.bench.places import write_malls
+from tests.bench.plan import Outcome, Plan
 
 GATEWAYS = 20
 MINTED_MS = 1_794_560_400_000

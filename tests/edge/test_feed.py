@@ -245,6 +245,33 @@ def test_after_a_rebuild_everybody_starts_afresh() -> None:
     screen.shows(feed, "plaza")
 
 
+def test_a_reader_that_comes_back_after_a_rebuild_gets_a_snapshot_though_it_missed_no_frame() -> None:
+    feed, screen = a_feed(), Screen()
+    feed.join(screen, ["plaza"])
+    feed.tick()
+    feed.leave(screen)
+    # Heard of, and not in a frame yet, when the rebuild forgets what was to be in the next one.
+    feed.runner.submit(DriverRegistered("d-1", mall_ids=("plaza",)))
+    feed.runner._rebuild()
+    feed.tick()
+    feed.tick()
+    feed.join(screen, ["plaza"], screen.seq, feed.epoch)
+    screen.shows(feed, "plaza")
+
+
+async def test_a_snapshot_from_before_a_rebuild_is_not_sent_after_it() -> None:
+    journal = FailingJournal(a_header(malls=two_malls()))
+    feed, screen = a_feed(journal), Screen()
+    feed.runner.submit(DriverRegistered("d-1", mall_ids=("plaza",)))
+    feed.join(screen, ["plaza"])
+    feed.runner._rebuild()
+    feed.tick()
+    feed.runner._committed(1)
+    feed.tick()
+    assert [frame["frame"] for frame in screen.frames] == ["snapshot", "delta"]
+    screen.shows(feed, "plaza")
+
+
 def test_orders_that_ended_an_hour_ago_are_no_longer_in_snapshots() -> None:
     feed = a_feed()
     for at_ms, item in a_wandering_day(3):

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import apsw
@@ -167,6 +168,32 @@ def test_no_record_is_left_lying_however_it_meets_the_writer_falling_idle(
         assert told.wait(5), f"record {seq} was never committed"
         # About when the writer goes to sleep, now before and now after.
         time.sleep(seq % 7 * 0.00002)
+    journal.close()
+
+
+class Watched(deque[Record]):
+    """A queue that lets somebody in between when it is found empty for the first time."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__()
+        self._meanwhile: list[Callable[[], object]] = [meanwhile]
+
+    def __bool__(self) -> bool:
+        found = len(self) > 0
+        if not found and self._meanwhile:
+            appender = threading.Thread(target=self._meanwhile.pop())
+            appender.start()
+            # Either it is done by then, or it waits for the lock and goes on when the writer sleeps.
+            appender.join(0.1)
+        return found
+
+
+def test_a_record_that_comes_between_look_and_sleep_is_not_left_lying(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path, a_header())
+    told = threading.Event()
+    journal._pending = Watched(lambda: journal.append(Entry(1, T0, Tick())))
+    journal.start(lambda _ticket: told.set(), lambda _error: None)
+    assert told.wait(2)
     journal.close()
 
 

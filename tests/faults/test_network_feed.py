@@ -20,13 +20,13 @@ from streamer.edge.runner import Runner
 from streamer.edge.server import Streamer
 from tests.builders import T0, a_ping, an_order
 from tests.edge.floor_kit import a_day, a_header, a_runner
-from tests.faults.clients import Dispatcher, Fleet, now_ms, open_socket
+from tests.faults.clients import Dispatcher, Fleet, open_socket
 from tests.faults.conftest import DRIVERS, Start
 from tests.faults.evidence import Evidence
-from tests.faults.invariants import check_all, fold
+from tests.faults.invariants import check_all
 from tests.faults.program import Program
 from tests.faults.scale import SCALE
-from tests.faults.test_network_sockets import SECRET, until
+from tests.faults.test_network_sockets import SECRET
 
 # ---------------------------------------------------------------- F25: dashboards that come back
 
@@ -40,6 +40,8 @@ class Screen:
     def __init__(self, port: int, seed: int) -> None:
         self.port = port
         self.frames: list[dict[str, Any]] = []
+        self.held: dict[str, int] = {}
+        """The newest frame of each mall."""
         self.snapshots = self.resumed = 0
         self._epoch = ""
         self._random = random.Random(seed)
@@ -47,29 +49,31 @@ class Screen:
     async def session(self, frames: int) -> None:
         """Connects, resumes, reads some frames, and is cut off in the middle of something."""
         async with open_socket(self.port, "/v1/link", SECRET) as socket:
-            held = {mall_id: screen.seq for mall_id, screen in fold(self.frames).items()}
-            await socket.send(json.dumps({"call": "subscribe", "malls": [], "since": held, "epoch": self._epoch}))
-            first = True
-            for _ in range(frames):
+            resuming = bool(self.held)
+            await self._subscribe(socket)
+            for number in range(frames):
                 frame = await self._next(socket)
-                self.resumed += first and bool(held) and frame["frame"] == "delta"
-                first = False
+                self.resumed += number == 0 and resuming and frame["frame"] == "delta"
             if self._random.random() < 0.7:
                 socket.transport.abort()
+
+    async def _subscribe(self, socket: ClientConnection) -> None:
+        wanted = {"call": "subscribe", "malls": [], "since": self.held, "epoch": self._epoch}
+        await socket.send(json.dumps(wanted))
 
     async def _next(self, socket: ClientConnection) -> dict[str, Any]:
         frame: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 10))
         if frame["frame"] == "snapshot":
             self.snapshots += 1
             self._epoch = frame["epoch"]
+        self.held[frame["mall_id"]] = frame["seq"]
         self.frames.append(frame)
         return frame
 
     async def to_the_end(self, seq: int) -> None:
         """One last session, until this frame."""
         async with open_socket(self.port, "/v1/link", SECRET) as socket:
-            held = {mall_id: screen.seq for mall_id, screen in fold(self.frames).items()}
-            await socket.send(json.dumps({"call": "subscribe", "malls": [], "since": held, "epoch": self._epoch}))
+            await self._subscribe(socket)
             while self.frames[-1]["seq"] < seq:
                 await self._next(socket)
 
@@ -117,7 +121,7 @@ async def test_f25_a_dashboard_cut_off_at_any_moment_resumes_without_gap_or_repe
         happening = asyncio.create_task(something_happens(streamer.runner))
         screen, other = Screen(streamer.port, 1), Screen(streamer.port, 2)
         for _ in range(SCALE.resumes):
-            await screen.session(rng.randrange(6))
+            await screen.session(rng.randrange(4))
             # Mostly a moment; now and then longer than the frames that are kept.
             away_s = (feeding.KEPT_FRAMES + 40) * FRAME_S if rng.random() < 0.02 else rng.random() * 0.05
             await asyncio.sleep(away_s)
@@ -128,7 +132,7 @@ async def test_f25_a_dashboard_cut_off_at_any_moment_resumes_without_gap_or_repe
         for each in (screen, other):
             await each.to_the_end(last)
             check_all(streamer.runner.journal, state=streamer.runner.engine.state, frames=each.frames)  # type: ignore[arg-type]
-    assert screen.resumed > SCALE.resumes * 0.6, "a cut of a moment needs no snapshot"
+    assert screen.resumed > SCALE.resumes / 2, "a cut of a moment needs no snapshot"
     assert screen.snapshots < SCALE.resumes * 0.2
     evidence(
         "dashboards cut off and resumed", SCALE.resumes, gaps=0, repeats=0, frames=len(screen.frames),
@@ -155,13 +159,14 @@ async def test_f28_a_loop_that_stands_still_throws_nobody_out_and_says_so(
     phones = [await open_socket(program.port, "/v1/drivers", token) for token in tokens]
     await fleet.heard(lambda: len(fleet.highest) == 10)
     opened, before = await sockets_of(dispatcher), dict(fleet.highest)
+    assert worst_lag_s((await dispatcher.call("counters"))["body"]) < STALL_S / 2
     await stall(program)
     await fleet.heard(lambda: all(fleet.highest[driver] > before[driver] + 20 for driver in fleet.drivers))
     after = await sockets_of(dispatcher)
     lag_s = worst_lag_s((await dispatcher.call("counters"))["body"])
     assert (opened, after) == ((11, 0), (11, 0)), "sockets open, and closed"
     assert not fleet.nacks
-    assert lag_s >= STALL_S * 0.5
+    assert lag_s >= STALL_S / 2
     for phone in phones:
         await phone.close()
     await dispatcher.close()
@@ -186,5 +191,7 @@ async def sockets_of(dispatcher: Dispatcher) -> tuple[int, int]:
 
 
 def worst_lag_s(counters: dict[str, Any]) -> float:
-    """The lower bound of the slowest beat counted."""
-    raise AssertionError(sorted(counters))
+    """What the slowest beat counted was later than."""
+    lag = counters["loop_lag_seconds"]
+    slowest = max(number for number, count in enumerate(lag["counts"]) if count)
+    return float(([0.0, *lag["bounds"]])[slowest])

@@ -313,7 +313,7 @@ async def test_f10_after_a_crash_the_whole_fleet_is_back_in_time_and_has_lost_no
 async def test_f10_beyond_the_rate_handshakes_get_503_and_a_time_to_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gatekeeping, "RUSH_S", 3.0)
+    monkeypatch.setattr(gatekeeping, "RUSH_S", 2.0)
     settings = GatewaySettings(handshakes_per_s=60, handshakes_burst=10, ack_interval_s=0.0)
     async with a_live_floor(tmp_path, settings) as floor:
         floor.runner.clock.at_ms = now_ms()  # type: ignore[attr-defined]
@@ -325,7 +325,7 @@ async def test_f10_beyond_the_rate_handshakes_get_503_and_a_time_to_come_back(
         assert storm.turned_away[503] >= 10
         assert set(storm.turned_away) == {503}
         assert min(storm.advised_s) >= 1
-        assert set(storm.advised_s) == {1.0, 2.0, 3.0}, "all at the same second would be the next storm"
+        assert set(storm.advised_s) == {1.0, 2.0}, "all at the same second would be the next storm"
         assert floor.gateway.tally.turned_away == storm.turned_away[503]
         await storm.leave()
         check_all(floor.journal, storm.acked, floor.runner.engine.state)
@@ -388,7 +388,7 @@ async def test_f11_an_uplink_that_is_turned_away_comes_back_when_it_was_told_to(
 
     def check(connection: ServerConnection, _request: Request) -> Response | None:
         asked_s.append(loop.time())
-        if len(asked_s) > 2:
+        if len(asked_s) > 1:
             return None
         response = connection.respond(503, "crowded\n")
         response.headers["Retry-After"] = "1"
@@ -405,6 +405,5 @@ async def test_f11_an_uplink_that_is_turned_away_comes_back_when_it_was_told_to(
         await uplink.close(patience_s=0.1)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    first, second = (after - before for before, after in pairwise(asked_s))
-    assert 1.0 <= first <= 1.0 + FIRST_WAIT_S + 0.5
-    assert 1.0 <= second <= 1.0 + 2 * FIRST_WAIT_S + 0.5
+    (waited_s,) = (after - before for before, after in pairwise(asked_s))
+    assert 1.0 <= waited_s <= 1.0 + FIRST_WAIT_S + 0.5

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,10 @@ class CountingRunner(Runner):
     def submit(self, item: Input, then: Then | None = None, at_ms: int | None = None) -> None:
         super().submit(item, then, at_ms)
         self.handled += 1
+
+    def submit_pings(self, pings: Sequence[Ping], then: Then | None = None) -> None:
+        super().submit_pings(pings, then)
+        self.handled += len(pings)
 
 
 class Sender:

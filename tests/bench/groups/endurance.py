@@ -14,7 +14,7 @@ import msgspec
 from tests.bench.children import BenchError, rss_kib
 from tests.bench.groups.group import Cases, Group, figures_of
 from tests.bench.groups.latency import fleet_plan
-from tests.bench.load import Plan
+from tests.bench.plan import Plan
 from tests.bench.storm import StormOutcome, StormPlan
 from tests.bench.table import Figures, Medians, Row, Target
 from tests.bench.workshop import GATEWAYS, Workshop

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from msgspec import Struct
 
-from tests.bench.load import Outcome
+from tests.bench.plan import Outcome
 from tests.bench.table import Figures, Medians, Row
 from tests.bench.workshop import Workshop
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from tests.bench.groups.group import Cases, Group, figures_of
-from tests.bench.load import Plan
+from tests.bench.plan import Plan
 from tests.bench.table import Figures, Medians, Row, Target
 from tests.bench.workshop import Workshop
 

@@ -13,7 +13,7 @@ from streamer.edge.journal.sqlite import GROUP_S
 from tests.bench.fleet import driver_name
 from tests.bench.groups.group import Cases, Group, figures_of
 from tests.bench.groups.ingest import EACH_COMMIT, paced
-from tests.bench.load import Plan, Sent, quantile
+from tests.bench.plan import Plan, Sent, quantile
 from tests.bench.server import Marks
 from tests.bench.table import Figures, Medians, Row, Target
 from tests.bench.workshop import GATEWAYS, Workshop

@@ -1,1 +1,1 @@
-"""A whole floor in simulated time: the real engine, runner, gateway, desk and feed among simulated people and faults."""
+"""A floor in simulated time: the real engine, runner, gateway, desk and feed among simulated people and faults."""

@@ -166,13 +166,9 @@ class Checker:
 
     # ------------------------------------------------------------ the live engine
 
-    def began(self, engine: Engine) -> None:
-        """A server recovered `engine`: it must be what is durable, no more and no less."""
-        self.matches(engine, "recovery")
-        self.rebuilt()
-
-    def rebuilt(self) -> None:
-        """The live engine went back to what is durable."""
+    def began(self, engine: Engine, when: str) -> None:
+        """An engine was made from the journal: it must be what is durable, no more and no less."""
+        self.matches(engine, when)
         self._live_ended = dict(self._ended)
 
     def matches(self, engine: Engine, when: str) -> None:

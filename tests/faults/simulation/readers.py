@@ -20,9 +20,14 @@ SETTLED_FRAMES = 20
 """A snapshot may be ahead of the frame it is numbered like, until a commit: so many frames at most."""
 
 
-def _different(mine: Screen, theirs: Screen, kind: str) -> list[str]:
-    one, other = getattr(mine, kind), getattr(theirs, kind)
-    return [name for name in {**one, **other} if one.get(name) != other.get(name)]
+def _different(mine: Screen, theirs: Screen) -> list[str]:
+    """Drivers and open orders on which two screens disagree; one that came later lacks what ended long ago."""
+    wrong = [name for name in {**mine.drivers, **theirs.drivers} if mine.drivers.get(name) != theirs.drivers.get(name)]
+    for order_id in {**mine.orders, **theirs.orders}:
+        one, other = mine.orders.get(order_id), theirs.orders.get(order_id)
+        if one != other and ((one or other) or {})["ended_ms"] is None:
+            wrong.append(order_id)
+    return wrong
 
 
 class Screens:
@@ -88,32 +93,32 @@ class Dashboard:
         self.world = world
         self.name = name
         self.screens = Screens()
-        self._floor: Server | None = None
+        self._server: Server | None = None
         self._subscription: Subscription | None = None
 
     def begin(self) -> None:
         """Subscribe, or try again soon when there is nobody."""
-        rng, floor = self.world.rng, self.world.floor
-        if floor is None:
+        rng, server = self.world.rng, self.world.server
+        if server is None:
             self.world.loop.call_later(rng.uniform(0.1, 1.0), self.begin)
             return
         if rng.random() < 0.1:
             self.screens = Screens()
         line = Line(self.world.loop, rng, rng.choice((0.01, 0.05, 0.4)))
-        self._floor, self._subscription = floor, Subscription(self, line)
+        self._server, self._subscription = server, Subscription(self, line)
         since = {mall_id: screen.seq for mall_id, screen in self.screens.by_mall.items()}
-        floor.feed.join(self._subscription, floor.feed.mall_ids, since, self.screens.epoch)
+        server.feed.join(self._subscription, server.feed.mall_ids, since, self.screens.epoch)
 
     def cut(self) -> None:
         """The connection breaks; what is under way is lost from some instant on."""
-        floor, subscription = self._floor, self._subscription
-        if floor is None or subscription is None:
+        server, subscription = self._server, self._subscription
+        if server is None or subscription is None:
             return
-        self._floor = self._subscription = None
+        self._server = self._subscription = None
         subscription.is_over = True
         # The server may go on sending for a while into a connection that is no more.
         loop, rng = self.world.loop, self.world.rng
-        loop.call_later(rng.uniform(0.0, 5.0), floor.feed.leave, subscription)
+        loop.call_later(rng.uniform(0.0, 5.0), server.feed.leave, subscription)
         loop.call_later(rng.uniform(0.05, 3.0), self.begin)
 
     def heard(self, text: bytes) -> None:
@@ -126,12 +131,12 @@ class Dashboard:
     def _compare(self, frame: Mapping[str, Any]) -> None:
         """At the same frame, this screen is the one beside the server."""
         mine = self.screens.by_mall[frame["mall_id"]]
-        floor = self.world.floor
-        theirs = floor.beside.screens.by_mall.get(frame["mall_id"]) if floor is not None else None
-        if floor is None or theirs is None or (floor.feed.epoch, theirs.seq) != (self.screens.epoch, mine.seq):
+        server = self.world.server
+        theirs = server.beside.screens.by_mall.get(frame["mall_id"]) if server is not None else None
+        if server is None or theirs is None or (server.feed.epoch, theirs.seq) != (self.screens.epoch, mine.seq):
             return
         if len(self.screens.frames[frame["mall_id"]]) > SETTLED_FRAMES:
-            wrong = [name for kind in ("drivers", "orders") for name in _different(mine, theirs, kind)]
+            wrong = _different(mine, theirs)
             self.world.checker.require(not wrong, "I8", f"{self.name} differs at frame {mine.seq} in {wrong}")
 
     def orders(self) -> list[dict[str, Any]]:

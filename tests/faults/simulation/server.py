@@ -58,7 +58,7 @@ class Server:
         self.is_up = True
         self.journal = SimulatedJournal(world.disk, world.loop)
         recovered = recover(self.journal)
-        world.checker.began(recovered.engine)
+        world.checker.began(recovered.engine, "recovery")
         world.note("recovered", recovered.engine.state.seq, recovered.replayed)
         self.runner = Runner(recovered.engine, self.journal, world.clock, recovered.snapshot_seq)
         self.runner.hooks.append(self._took_effect)
@@ -70,7 +70,8 @@ class Server:
         self.feed.epoch = f"run-{number}"
         self.beside = Beside(world)
         self.feed.join(self.beside, self.feed.mall_ids)
-        self._rebuilt = 0
+        self._rebuild = self.runner._rebuild
+        self.runner._rebuild = self._rebuilt  # type: ignore[method-assign]
 
     async def run(self) -> None:
         """Serve."""
@@ -169,8 +170,10 @@ class Server:
 
     # ------------------------------------------------------------ the engine
 
+    def _rebuilt(self) -> None:
+        """The runner goes back to the journal: nothing else is left of what it knew."""
+        self._rebuild()
+        self.world.checker.began(self.runner.engine, "rebuild")
+
     def _took_effect(self, item: Input, outputs: tuple[Output, ...]) -> None:
-        if self._rebuilt != self.runner.rebuilt:
-            self._rebuilt = self.runner.rebuilt
-            self.world.checker.rebuilt()
         self.world.checker.took_effect(self.runner.engine.state, item, outputs)

@@ -5,6 +5,7 @@ It must not know what is checked, nor who is right.
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from streamer.core.errors import StorageError
@@ -22,82 +23,98 @@ class Troubles:
         self.world = world
 
     def plan(self, troubled_s: float) -> None:
+        """Decide what will happen within so many seconds."""
         rng = self.world.rng
-        troubles: list[tuple[Callable[[], None], int]] = [
-            (self.crash, rng.randint(0, 4)), (self.restart, rng.randint(0, 1)), (self.fill_disk, rng.randint(0, 2)),
-            (self.break_disk, rng.randint(0, 1)), (self.slow_disk, rng.randint(0, 3)),
-            (self.set_clock, rng.randint(0, 2)), (self.cut_some, rng.randint(0, 12)), (self.cut_all, rng.randint(0, 1)),
-            (self.cut_screen, rng.randint(0, 6)),
+        plan: list[tuple[Callable[[], None], int]] = [
+            (self.crash, 4), (self.restart, 1), (self.fill_disk, 2), (self.break_disk, 1), (self.slow_disk, 3),
+            (self.set_clock, 2), (self.cut_one, 12), (self.cut_all, 1), (self.cut_screen, 6),
         ]  # fmt: skip
-        for trouble, times in troubles:
-            for _ in range(times):
+        for trouble, most in plan:
+            for _ in range(rng.randint(0, most)):
                 self.world.loop.call_later(rng.uniform(0.5, troubled_s - 1.0), trouble)
 
+    # ------------------------------------------------------------ the server
+
     def crash(self) -> None:
-        server = self.world.server
+        """The server is killed, or its machine loses power; it comes back after a while."""
+        world, server = self.world, self.world.server
         if server is None:
             return
-        self.world.server = None
-        self.world.crashes += 1
-        is_power = self.world.rng.random() < 0.5
-        self.world.note("crash", "power" if is_power else "kill")
+        is_power = world.rng.random() < 0.5
+        world.note("crash", "power" if is_power else "kill")
+        world.server = None
+        world.crashes += 1
+        world.disk.breaks = False
         server.crash()
-        self.world.disk.breaks = False
-        for dashboard in self.world.dashboards:
+        for dashboard in world.dashboards:
             dashboard.cut()
         for end in server.ends:
             # After a kill the kernel says goodbye behind what was said; after a power cut nobody does.
-            cable = end.cable
             if is_power:
-                cable.cut()
+                end.cable.cut()
             else:
-                cable.down.carry(lambda cable=cable: cable.over(HARD_LOSS))  # type: ignore[misc]
-        self.world.loop.call_later(self.world.rng.uniform(0.1, 3.0), self.world.boot)
+                end.cable.down.carry(partial(end.cable.over, HARD_LOSS))
+        world.loop.call_later(world.rng.uniform(0.1, 3.0), world.boot)
 
     def restart(self) -> None:
+        """Somebody stops the server in good order, and starts it again."""
         server = self.world.server
         if server is not None:
             self.world.note("restart")
-            self.world.loop.create_task(self.stop(server))
+            self.world.loop.create_task(self._stop(server))
 
-    async def stop(self, server: Server) -> None:
+    async def _stop(self, server: "Server") -> None:
         # A disk that fills up meanwhile: the program ends with an error, and what waited was not acknowledged.
         with suppress(StorageError):
             await server.stop()
         if self.world.server is server:
             self.crash()
 
+    # ------------------------------------------------------------ the disk
+
     def fill_disk(self) -> None:
+        """The disk is full for a while."""
         self.world.note("disk full")
         self.world.disk.is_full = True
-        self.world.loop.call_later(self.world.rng.uniform(0.1, 4.0), self.free_disk)
+        self.world.loop.call_later(self.world.rng.uniform(0.1, 4.0), self._free_disk)
 
-    def free_disk(self) -> None:
+    def _free_disk(self) -> None:
         self.world.note("disk free")
         self.world.disk.is_full = False
 
     def break_disk(self) -> None:
+        """The next sync fails, and the program has to end."""
         self.world.note("disk breaks")
         self.world.disk.breaks = True
 
     def slow_disk(self) -> None:
+        """Commits take another time from now on."""
         self.world.disk.slow_s = self.world.rng.choice((0.005, 0.03, 0.1, 0.4, 1.0))
         self.world.note("disk", self.world.disk.slow_s)
 
+    # ------------------------------------------------------------ clock and cables
+
     def set_clock(self) -> None:
+        """The machine's clock is set, forwards or back."""
         self.world.clock.wrong_ms = self.world.rng.choice((-3_600_000, 3_600_000, -5_000, 20_000, 0))
         self.world.note("clock", self.world.clock.wrong_ms)
 
-    def cut_some(self) -> None:
-        open_ones = [cable for cable in self.world.cables if not cable.is_over]
-        if open_ones:
+    def cut_one(self) -> None:
+        """One socket breaks."""
+        whole = self._whole_cables()
+        if whole:
             self.world.note("cut")
-            self.world.rng.choice(open_ones).cut()
+            self.world.rng.choice(whole).cut()
 
     def cut_all(self) -> None:
+        """Every socket breaks at once."""
         self.world.note("cut all")
-        for cable in [cable for cable in self.world.cables if not cable.is_over]:
+        for cable in self._whole_cables():
             cable.cut()
 
     def cut_screen(self) -> None:
+        """A dashboard loses its connection."""
         self.world.rng.choice(self.world.dashboards).cut()
+
+    def _whole_cables(self) -> list[Cable]:
+        return [cable for cable in self.world.cables if not cable.is_over]

@@ -4,24 +4,16 @@ It must not know the checks; it stops at the first that fails, with the last thi
 """
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from functools import cache
+from collections.abc import Callable, MutableMapping
 from hashlib import blake2b
 from random import Random
 from typing import Any
-from unittest.mock import patch
 
 import structlog
 from msgspec import Struct
 
-from streamer.core import engine, intake
-from streamer.core.errors import StorageError
-from streamer.core.fences import FenceIndex
-from streamer.core.settings import FenceRules, Settings
-from streamer.edge import runner as running
+from streamer.core.settings import Settings
 from streamer.edge.journal import audit
 from streamer.edge.journal.contract import SCHEMA, JournalHeader
 from tests.builders import T0, a_floor
@@ -34,12 +26,11 @@ from tests.faults.simulation.readers import Dashboard
 from tests.faults.simulation.server import Server
 from tests.faults.simulation.store import BROKEN, Disk
 from tests.faults.simulation.troubles import Troubles
+from tests.faults.simulation.watch import watched
 
 LAST_EVENTS = 40
 CALM_S = 120.0
 """After the last fault everything must be answered within this time; mostly it takes a few seconds."""
-SNAPSHOT_INPUTS = 60
-"""Instead of the product's 100,000: a short day shall have snapshots too."""
 EXPECTED_TROUBLE = {"journal_full": "disk is full", "journal_failed": BROKEN, "input_quarantined": "poison"}
 """What the product may complain of, and a word of the error it then names."""
 
@@ -112,11 +103,6 @@ class World:
 
     # ------------------------------------------------------------ what everybody uses
 
-    @property
-    def floor(self) -> Server | None:
-        """The server, while one runs."""
-        return self.server
-
     def true_ms(self) -> int:
         """The time by the stars, which phones have."""
         return T0 + round(self.loop.time() * 1000)
@@ -171,12 +157,12 @@ class World:
 
     def run(self) -> Outcome:
         """Live through trouble, calm down, and be judged."""
-        with self._watched():
+        with watched(self._logged):
             self.loop.call_soon(self.boot)
-            for actor in (*self.phones, *self.dashboards):
-                self.loop.call_later(self.rng.uniform(0.0, 1.0), actor.begin)
-            for caller in (self.shop, *self.dispatchers):
-                self.loop.call_later(self.rng.uniform(1.0, 3.0), caller.look)
+            for begin in [actor.begin for actor in self.phones] + [screen.begin for screen in self.dashboards]:
+                self.loop.call_later(self.rng.uniform(0.0, 1.0), begin)
+            for look in (self.shop.look, *(dispatcher.look for dispatcher in self.dispatchers)):
+                self.loop.call_later(self.rng.uniform(1.0, 3.0), look)
             troubled_s = self.rng.uniform(15.0, 40.0)
             self.troubles.plan(troubled_s)
             self.loop.call_later(troubled_s, self._calm)
@@ -193,6 +179,7 @@ class World:
         )  # fmt: skip
 
     def boot(self) -> None:
+        """Start the server again from what the disk has."""
         if self.server is None and self._failed is None:
             self.runs += 1
             self.note("boot", self.runs)
@@ -239,8 +226,8 @@ class World:
 
     def _wrong_screens(self, server: Server) -> str:
         try:
-            for reader in (server.beside, *self.dashboards):
-                reader.screens.judge(server.runner.engine.state)
+            for screens in (server.beside.screens, *(dashboard.screens for dashboard in self.dashboards)):
+                screens.judge(server.runner.engine.state)
         except AssertionError as error:
             return f"after {CALM_S:g} s of calm: {error}"
         return ""
@@ -268,7 +255,7 @@ class World:
     def _escaped(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.fail("no handler fails", repr(context.get("exception") or context["message"]))
 
-    def _logged(self, logger: object, method: str, event: dict[str, Any]) -> Any:
+    def _logged(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> Any:
         """Receivers' failures are only logged by the product; here they count."""
         what, error = event["event"], str(event.get("error") or event.get("exc_info") or "")
         if EXPECTED_TROUBLE.get(what, "nothing is") not in error:
@@ -277,35 +264,6 @@ class World:
             # The product's program ends now; until it has, nobody may be answered.
             self.loop.call_later(self.rng.uniform(0.0, 0.5), self.troubles.crash)
         raise structlog.DropEvent
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Hear the product's log, take snapshots often, and have one kind of order break its handler."""
-        place = intake.place
-
-        def place_or_break(assignments: Any, at_ms: int, item: Any, command_id: str) -> Any:
-            if (item.external_id or "").startswith("poison"):
-                raise RuntimeError("poison")
-            return place(assignments, at_ms, item, command_id)
-
-        config = structlog.get_config()
-        with ExitStack() as stack:
-            stack.callback(structlog.configure, **config)
-            structlog.configure(
-                processors=[self._logged],
-                wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
-                cache_logger_on_first_use=False,
-            )
-            stack.enter_context(patch.object(engine, "FenceIndex", lambda _floor, rules: _fences(rules)))
-            stack.enter_context(patch.object(running, "SNAPSHOT_INPUTS", SNAPSHOT_INPUTS))
-            stack.enter_context(patch.object(intake, "place", place_or_break))
-            yield
-
-
-@cache
-def _fences(rules: FenceRules) -> FenceIndex:
-    """Half of a seed's time went into covering the same mall with cells, anew for every engine."""
-    return FenceIndex(a_floor(), rules)
 
 
 def simulate(seed: int) -> Outcome:
