@@ -16,7 +16,7 @@ from streamer.core.events import DriverRegistered, Output, Ping
 from streamer.core.snapshot import dump_state, load_state, state_hash
 from streamer.edge.accounts import Accounts
 from streamer.edge.clock import ManualClock
-from streamer.edge.journal.contract import Journal, MemoryJournal, Note, Quarantined, Snapshot
+from streamer.edge.journal.contract import Journal, MemoryJournal, Note, Quarantined, Record, Snapshot
 from streamer.edge.journal.recovery import recover
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.runner import Runner
@@ -142,7 +142,8 @@ def test_f21_any_journal_recovers_the_same_engine_with_and_without_snapshots(jou
     snapshot = Snapshot(engine.state.seq, engine.state.at_ms, dump_state(engine.state))
     later = Engine(a_floor(), state=load_state(snapshot.body))
     rest = live_through(later, ((at_ms + HOUR_MS, item) for at_ms, item in a_day(rounds=13)))
-    for record in (*half, snapshot, *rest):
+    records: list[Record] = [*half, snapshot, *rest]
+    for record in records:
         journal.append(record)
     journal.flush()
     assert [each.seq for each in journal.snapshots()] == [snapshot.seq]

@@ -25,6 +25,10 @@ log = structlog.get_logger("journal")
 
 CHECKPOINT_PAGES = 1_000
 """The WAL is moved into the database each time it grew by so many pages of 4 KiB; SQLite's own choice of number."""
+CROWDED_WAL_PAGES = 4_000
+"""16 MiB: above it readers overlap each other so that there is never a moment without one, and are waited for."""
+READERS_MS = 100
+"""How long they are: most reads take less, and commits stand still meanwhile."""
 LONG_WAL_PAGES = 16_384
 """64 MiB: above it somebody reads so long that the WAL cannot begin anew, and the log says so."""
 
@@ -136,12 +140,25 @@ class JournalStore:
     def _watch_wal(self) -> None:
         if self._wal_pages - self._moved_pages >= CHECKPOINT_PAGES:
             self._moved_pages = self._wal_pages
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._move_wal()
             self._mark.sync()
         is_long = self._wal_pages > LONG_WAL_PAGES
         if is_long and not self._is_long:
             log.warning("wal_is_long", pages=self._wal_pages, hint="somebody reads the journal for very long")
         self._is_long = is_long
+
+    def _move_wal(self) -> None:
+        if self._wal_pages < CROWDED_WAL_PAGES:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            return
+        # Once all is moved, whoever begins to read needs no WAL: those who do are the last ones.
+        self._connection.set_busy_timeout(READERS_MS)
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+        except apsw.BusyError:
+            pass
+        finally:
+            database.apply_pragmas(self._connection, {"busy_timeout": database.PRAGMAS["busy_timeout"]})
 
     def _drop(self, retention: Retention) -> bool:
         if retention.is_due(self._writer.at_ms):
