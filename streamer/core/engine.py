@@ -50,13 +50,17 @@ from streamer.core.travel import Travel
 class Engine:
     """The truth about drivers, orders and assignments, moved only by `handle`."""
 
-    def __init__(self, floor: Floor, settings: Settings | None = None, state: State | None = None) -> None:
+    def __init__(
+        self, floor: Floor, settings: Settings | None = None, state: State | None = None,
+        fences: FenceIndex | None = None,
+    ) -> None:  # fmt: skip
+        """`fences` are those of another engine on the same floor: making them takes longer than all the rest."""
         self.floor = floor
         self.settings = settings or Settings()
         self.state = state or State()
         self.planner = Planner(floor, Travel(self.settings.travel))
         self.assignments = Assignments(self.state, self.planner, self.settings)
-        self.fences = FenceIndex(floor, self.settings.fences)
+        self.fences = fences or FenceIndex(floor, self.settings.fences)
         self.everyone = DriverIndex()
         self.free = DriverIndex()
         for driver in self.state.drivers.values():
@@ -91,6 +95,10 @@ class Engine:
     def nearest(self, lat: float, lng: float, k: int, free_only: bool = True) -> list[tuple[str, float]]:
         """The `k` nearest (free) drivers as (driver id, metres), nearest first, ties by id."""
         return (self.free if free_only else self.everyone).nearest(lat, lng, k)
+
+    def twin(self, state: State) -> "Engine":
+        """Another engine on the same floor, in another state: for trying what would follow."""
+        return Engine(self.floor, self.settings, state, self.fences)
 
     def hash(self) -> str:
         """The hash of the whole state."""

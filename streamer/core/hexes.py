@@ -5,7 +5,7 @@ It must not know pings or commands; cells come in, counts and shapes go out.
 
 from collections.abc import Iterable
 from functools import lru_cache
-from math import cos, inf, radians, sqrt
+from math import cos, inf, radians, sin, sqrt
 
 import h3.api.basic_int as h3
 from msgspec import Struct
@@ -27,7 +27,7 @@ MAX_RINGS = 24
 RING_MARGIN = 0.85
 """Cells near some places are smaller than average; distances promised by rings are cut by this."""
 
-HALF_RADIANS = radians(0.5)
+RADIANS = radians(1)
 SAFE = (
     -1.0,
     *(((ring - 0.5) * RING_MARGIN * sqrt(3) * EDGE_M / METRES_PER_DEG) ** 2 for ring in range(1, MAX_RINGS + 1)),
@@ -109,11 +109,9 @@ class DriverIndex:
         found: list[tuple[float, str]] = []
         origin, bound, seen = hex_of(lat, lng), inf, 0
         for ring, safe in enumerate(SAFE):
-            for cell in _ring(origin, ring):
-                if cell in self.cells:
-                    members = self.cells[cell]
-                    seen += len(members)
-                    _measure(lat, lng, members, bound, found)
+            crowds = [self.cells[cell] for cell in _ring(origin, ring) if cell in self.cells]
+            seen += sum(map(len, crowds))
+            found += _measured(lat, lng, crowds, bound)
             if len(found) >= k:
                 found.sort()
                 del found[k:]
@@ -121,27 +119,32 @@ class DriverIndex:
             if bound <= safe or seen == len(self):
                 break
         else:
-            found.clear()
-            for members in self.cells.values():
-                _measure(lat, lng, members, inf, found)
+            found = _measured(lat, lng, self.cells.values(), inf)
         found.sort()
         return [(driver_id, METRES_PER_DEG * sqrt(square)) for square, driver_id in found[:k]]
 
 
-def _measure(lat: float, lng: float, members: dict[str, Driver], bound: float, found: list[tuple[float, str]]) -> None:
-    """Adds (squared distance, driver id) of the members within `bound`; squares are of degrees of latitude.
+def _measured(lat: float, lng: float, crowds: Iterable[dict[str, Driver]], bound: float) -> list[tuple[float, str]]:
+    """(squared distance, driver id) of the drivers within `bound`; squares are of degrees of latitude.
 
-    This is `geo.flat_m` without its root, written out: nine tenths of a search for the nearest is spent here.
+    This is `geo.flat_m` without its root, and with the cosine of the middle latitude by the first three terms of its
+    series, which is right to a millionth at 100 km: nine tenths of a search are spent here.
     """
-    for driver_id, driver in members.items():
-        ping = driver.ping
-        assert ping is not None, "an indexed driver has a position"
-        there = ping.lat
-        north = there - lat
-        east = ((ping.lng - lng + 180.0) % 360.0 - 180.0) * cos((lat + there) * HALF_RADIANS)
-        square = north * north + east * east
-        if square <= bound:
-            found.append((square, driver_id))
+    across, half = abs(lng) > 179.0, RADIANS / 2
+    wide, narrows, bends = cos(lat * RADIANS), sin(lat * RADIANS) * half, cos(lat * RADIANS) * half * half / 2
+    pairs = []
+    for members in crowds:
+        for driver_id, driver in members.items():
+            ping = driver.ping
+            assert ping is not None, "an indexed driver has a position"
+            north, east = ping.lat - lat, ping.lng - lng
+            if across:
+                east = (east + 180.0) % 360.0 - 180.0
+            east *= wide - north * (narrows + north * bends)
+            square = north * north + east * east
+            if square <= bound:
+                pairs.append((square, driver_id))
+    return pairs
 
 
 class HexLayers(Struct):

@@ -13,10 +13,19 @@ from msgspec import Struct
 
 from streamer.core.engine import Engine
 from streamer.core.errors import StorageError
-from streamer.core.events import Input, Output, Ping, PingTaken, Refused, Tick
+from streamer.core.events import Input, OrderCommand, Output, Ping, PingTaken, Refused, Tick
 from streamer.core.snapshot import dump_state
 from streamer.edge.clock import Clock
-from streamer.edge.journal.contract import Entry, Journal, Note, PingRun, Quarantined, Snapshot, StorageFullError
+from streamer.edge.journal.contract import (
+    Entry,
+    Journal,
+    Note,
+    PingRun,
+    Quarantined,
+    Snapshot,
+    StorageFullError,
+    Together,
+)
 from streamer.edge.journal.recovery import recover
 from streamer.edge.measures import Histogram
 
@@ -101,11 +110,13 @@ class Runner:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.fault is None and not self.full:
-            if self.engine.state.seq > self._snapshot_seq:
-                self._take_snapshot()
-            await self.settled()
-        await asyncio.to_thread(self.journal.close)
+        try:
+            if self.fault is None and not self.full:
+                if self.engine.state.seq > self._snapshot_seq:
+                    self._take_snapshot()
+                await self.settled()
+        finally:
+            await asyncio.to_thread(self.journal.close)
 
     # ------------------------------------------------------------ in
 
@@ -172,7 +183,34 @@ class Runner:
         self._keep(run, heard)
         self._wait(answers, then, heard)
 
-    def _keep(self, record: Entry | PingRun, heard: Sequence[Heard]) -> None:
+    def submit_together(self, items: Sequence[OrderCommand], thens: Sequence[Then]) -> None:
+        """Handle several commands now, which become durable all or none; each `then` gets its command's outputs.
+
+        Whether all of them take effect is for the caller to know beforehand.
+        """
+        at_ms = self.now_ms()
+        answers: list[Sequence[Output]] = []
+        entries: list[Entry] = []
+        heard: list[Heard] = []
+        for item in () if self.full else items:
+            seq = self.engine.state.seq
+            try:
+                outputs = self.engine.handle(at_ms, item)
+            except Exception as error:
+                # The engine is rebuilt from the journal, where nothing of this is yet.
+                self._quarantine(at_ms, item, error)
+                answers, heard = [INTERNAL] * len(items), []
+                break
+            answers.append(outputs)
+            if self.engine.state.seq > seq:
+                entries.append(Entry(seq + 1, at_ms, item))
+                heard.append((item, outputs))
+        self._keep(Together(tuple(entries)), heard)
+        self._wait((), None, heard)
+        for then, answer in zip(thens, answers or [STORAGE_FULL] * len(items), strict=True):
+            self._wait(answer, then)
+
+    def _keep(self, record: Entry | PingRun | Together, heard: Sequence[Heard]) -> None:
         """Queue what took effect for the journal, if anything did."""
         if not heard:
             return

@@ -18,10 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.bench.children import BenchError, cores
 from tests.bench.groups.endurance import MEMORY, RECOVERY, STORM
-from tests.bench.groups.engine import APPLY, NEAREST_GROUP
+from tests.bench.groups.engine import APPLY
 from tests.bench.groups.group import Group
 from tests.bench.groups.ingest import BATCHES, PIPELINE, SINGLE, TRANSPORT
 from tests.bench.groups.latency import GC, LATENCY
+from tests.bench.groups.nearest import NEAREST_GROUP
 from tests.bench.groups.stages import STAGES_GROUP
 from tests.bench.table import Figures, Medians, Row, as_markdown, render
 from tests.bench.workshop import Workshop

@@ -22,6 +22,8 @@ CORNERS = (24, 60, 120)
 """Of a footprint; the malls take turns."""
 NEAR_DEG = 0.010
 """Spread of the drivers that are near a mall, about a kilometre."""
+DOWNTOWN_DEG = 0.020
+"""Spread of those that are in the middle of the city instead, some two kilometres."""
 
 Positions = NDArray[np.float64]
 """One row each: lat, lng."""
@@ -83,9 +85,20 @@ def write_malls(folder: Path) -> Path:
 def homes(drivers: int) -> Positions:
     """Where each driver begins: every other one near a mall, the rest anywhere in the city."""
     draw = np.random.Generator(np.random.PCG64(5))
-    anywhere = draw.uniform((SOUTH, WEST), (NORTH, EAST), (drivers, 2))
     near = centres()[np.arange(drivers) // 2 % MALLS] + draw.normal(0, NEAR_DEG, (drivers, 2))
-    return np.where((np.arange(drivers) % 2 == 0)[:, None], near, anywhere)
+    return _every_other(near, draw)
+
+
+def downtown_homes(drivers: int) -> Positions:
+    """The same with every other driver in one dense centre instead."""
+    draw = np.random.Generator(np.random.PCG64(6))
+    centre = ((SOUTH + NORTH) / 2, (WEST + EAST) / 2)
+    return _every_other(draw.normal(centre, DOWNTOWN_DEG, (drivers, 2)), draw)
+
+
+def _every_other(near: Positions, draw: np.random.Generator) -> Positions:
+    anywhere = draw.uniform((SOUTH, WEST), (NORTH, EAST), near.shape)
+    return np.where((np.arange(len(near)) % 2 == 0)[:, None], near, anywhere)
 
 
 def random_points(count: int) -> Positions:

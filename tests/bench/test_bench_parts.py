@@ -12,15 +12,17 @@ from websockets.server import ServerProtocol
 from streamer.core.events import Ping, Report
 from streamer.edge import wire
 from tests.bench import redis_peer
+from tests.bench.__main__ import put_into_page
 from tests.bench.fleet import Fleet, driver_name, framed
-from tests.bench.groups.engine import APPLY, a_floor_of_drivers
+from tests.bench.groups.engine import APPLY
 from tests.bench.groups.group import figures_of
 from tests.bench.groups.latency import joined
+from tests.bench.groups.nearest import a_floor_of_drivers
 from tests.bench.naive import NaiveIngestor, NaiveServer
-from tests.bench.places import MALLS, centres, the_floor
+from tests.bench.places import MALLS, centres, homes, the_floor
 from tests.bench.plan import Outcome, Sent, quantile
 from tests.bench.server import Marks
-from tests.bench.table import Medians, Row, Target, render
+from tests.bench.table import Medians, Row, Target, as_markdown, render
 
 NOW_MS = 1_794_560_400_000
 
@@ -148,8 +150,21 @@ def test_without_redis_the_rows_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_free_drivers_of_the_bench_are_the_ones_the_engine_finds() -> None:
-    engine, where, free = a_floor_of_drivers(500)
+    where = homes(500)
+    engine, free = a_floor_of_drivers(where)
     lat, lng = where[free[0]].tolist()
     found = [driver_id for driver_id, _ in engine.nearest(lat, lng, 500)]
     assert found[0] == driver_name(free[0])
     assert sorted(found) == [driver_name(number) for number in free]
+
+
+def test_a_page_keeps_what_stands_around_its_figures(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n<!-- figures -->\nold\n<!-- end of figures -->\nlast words\n")
+    row = Row("w", 4.0, "µs", "p", 8.0, 2.0, Target(5, 8, more=True))
+    put_into_page(page, as_markdown("today", {"a group": [row]}))
+    text = page.read_text()
+    assert text.startswith("# Title\n<!-- figures -->\n")
+    assert text.endswith("<!-- end of figures -->\nlast words\n")
+    assert "| w | 4 | µs | p | 8 | 2× | ≥ 5 / 8 × | NO |" in text
+    assert "old" not in text

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 
 import pytest
+import uvloop
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
@@ -205,8 +206,8 @@ BY_BYTE = {name: case for name, case in CASES.items() if len(case.wire) <= 1_000
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[asyncio.Runner]:
-    """One loop for all conversations: there are thousands."""
-    with asyncio.Runner() as opened:
+    """One loop for all conversations, since there are thousands: the one that the streamer runs on."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as opened:
         yield opened
 
 

@@ -1,7 +1,7 @@
 """The runner: handled at once, told only when durable, in order, and never half."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from streamer.core.events import CommandDone, DriverRegistered, Input, OrderComm
 from streamer.core.settings import Settings
 from streamer.edge import runner as running
 from streamer.edge.clock import ManualClock
-from streamer.edge.journal.contract import MemoryJournal, StorageFullError
+from streamer.edge.journal.contract import MemoryJournal, Record, StorageFullError, Together
 from streamer.edge.journal.database import JournalReader
 from streamer.edge.journal.recovery import recover
 from streamer.edge.journal.sqlite import SqliteJournal
-from streamer.edge.runner import Runner
+from streamer.edge.runner import INTERNAL, Runner
 from tests.builders import T0, a_floor, a_ping, a_report, an_order
 from tests.edge.floor_kit import a_day, a_header, a_runner, replayed_hash
 
@@ -280,3 +280,40 @@ async def test_backlog_counts_what_waits_for_a_commit() -> None:
         runner.submit(DriverRegistered(f"d-{number}"))
     # Refusals before anything is under way have nothing to wait for.
     assert runner.backlog == 5
+
+
+async def test_commands_that_belong_together_are_one_record() -> None:
+    runner = a_runner()
+    records: list[Record] = []
+    append = runner.journal.append
+    runner.journal.append = lambda record: (records.append(record), append(record))[1]  # type: ignore[method-assign]
+    for item in (an_order(external_id="x-1"), an_order(external_id="x-2")):
+        runner.submit(item)
+    records.clear()
+    answers: list[Sequence[Output]] = []
+    commands = [OrderCommand("hold", "o-1", 1), OrderCommand("hold", "o-2", 1)]
+    runner.submit_together(commands, [answers.append] * 2)
+    (record,) = records
+    assert isinstance(record, Together)
+    assert [entry.input for entry in record.entries] == commands
+    assert [type(outputs[0]) for outputs in answers] == [CommandDone, CommandDone]
+
+
+async def test_of_commands_that_belong_together_none_is_kept_when_one_is_poisonous() -> None:
+    runner = a_runner()
+    for number in (1, 2):
+        runner.submit(an_order(external_id=f"x-{number}"))
+    handle = runner.engine.handle
+    poison = OrderCommand("hold", "o-2", 1)
+
+    def failing(at_ms: int, item: Input) -> tuple[Output, ...]:
+        if item is poison:
+            raise RuntimeError("poison")
+        return handle(at_ms, item)
+
+    runner.engine.handle = failing  # type: ignore[method-assign]
+    answers: list[Sequence[Output]] = []
+    runner.submit_together([OrderCommand("hold", "o-1", 1), poison], [answers.append] * 2)
+    assert [outputs[0] for outputs in answers] == [INTERNAL[0], INTERNAL[0]]
+    assert not any(order.held for order in runner.engine.state.orders.values())
+    assert runner.quarantined == 1

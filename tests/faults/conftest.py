@@ -64,13 +64,15 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(data: Path) -> Iterator[Start]:
-    """`start()` runs `python -m streamer` on `data` and returns once it listens; it does not outlive the test."""
+    """`start()` runs `python -m streamer` on `data` and returns once it listens (or at once, with `ready=False`); it
+    does not outlive the test.
+    """
     programs: list[Program] = []
 
-    def begin(*options: str, folder: Path = data, **particulars: object) -> Program:
+    def begin(*options: str, folder: Path = data, ready: bool = True, **particulars: object) -> Program:
         program = Program(folder, *options, **particulars)  # type: ignore[arg-type]
         programs.append(program)
-        return program.wait_ready()
+        return program.wait_ready() if ready else program
 
     yield begin
     for program in programs:

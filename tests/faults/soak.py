@@ -29,10 +29,10 @@ ORDERS_AT_ONCE = 60
 ORDER_S = 0.25
 READERS = 4
 SAMPLE_S = 1.0
-WARM_UP = 0.35
+WARM_UP = 0.5
 """The share of the run after which memory has to be level: caches and rings are full by then."""
 KIB_AN_ORDER = 16.0
-"""An order that ended stays in memory for 36 hours, with its history, commands and keys, by design: a 9 KiB or so."""
+"""An order that ended stays in memory for 36 hours, with its history, commands and keys, by design: some 10 KiB."""
 NOISE_MIB = 4.0
 """What an allocator may keep or give back within minutes, whatever a program does."""
 

@@ -214,7 +214,7 @@ def test_f14_both_ends_of_the_antimeridian_are_one_place() -> None:
 
 
 def test_f14_crossing_the_antimeridian_is_a_step_and_not_a_jump() -> None:
-    there = {"north": -16.5 - MALL[0], "east": 179.95 - MALL[1], "mall_id": "far"}
+    there: dict[str, Any] = {"north": -16.5 - MALL[0], "east": 179.95 - MALL[1], "mall_id": "far"}
     places = [a_place_feature(kind, kind, **there) for kind in ("store", "entrance")]
     engine = Engine(parse_malls(a_collection(a_mall_feature("far", lat=-16.5, lng=179.95), *places)))
     engine.handle(T0, DriverRegistered("d-1"))

@@ -131,7 +131,7 @@ async def test_f25_a_dashboard_cut_off_at_any_moment_resumes_without_gap_or_repe
         last = max(mall.seq for mall in streamer.feed._malls.values()) + 1
         for each in (screen, other):
             await each.to_the_end(last)
-            check_all(streamer.runner.journal, state=streamer.runner.engine.state, frames=each.frames)  # type: ignore[arg-type]
+            check_all(streamer.runner.journal, state=streamer.runner.engine.state, frames=each.frames)
     assert screen.resumed > SCALE.resumes / 2, "a cut of a moment needs no snapshot"
     assert screen.snapshots < SCALE.resumes * 0.2
     evidence(

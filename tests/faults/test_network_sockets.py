@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import signal
 import socket
 import time
@@ -283,6 +284,11 @@ class Storm:
 async def test_f10_after_a_crash_the_whole_fleet_is_back_in_time_and_has_lost_nothing(
     data: Path, start: Start, evidence: Evidence
 ) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < SCALE.storm_sockets + 200:
+        pytest.skip(f"{SCALE.storm_sockets} sockets need as many open files, and this system allows {most}")
+    # The server's process inherits it.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     accounts = Accounts(data)
     # Thousands of tokens are made one by one here; that they survive a power cut is not what is tested.
     accounts._file._db.pragma("synchronous", "off")

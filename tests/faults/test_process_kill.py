@@ -20,6 +20,8 @@ from tests.faults.scale import SCALE
 
 CYCLES_A_JOURNAL = 20
 """Then a fresh one: each cycle reads all of it."""
+YOUNG = 0.2
+"""Before so many lives comes one that ends while it starts: recovery itself is killed."""
 STOP_S = 5.0
 GRACE_S = 1.0
 """On top of the promise: ending a process on a busy machine."""
@@ -75,6 +77,10 @@ async def test_f01_kill_9_under_load_loses_nothing_acknowledged(
 
 async def one_life(start: Start, folder: Path, crew: Crew, moments: random.Random) -> None:
     """Start, work, die at a random moment; then what was acknowledged is on the disk, once."""
+    if moments.random() < YOUNG:
+        newborn = start(folder=folder, ready=False)
+        await asyncio.sleep(0.2 + moments.random() * 0.6)
+        await newborn.end(signal.SIGKILL)
     program = start(folder=folder)
     working = asyncio.create_task(crew.work(program.port))
     # There is at most one ack a second for a driver, so that a life has to be longer to have a second one.

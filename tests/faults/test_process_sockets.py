@@ -36,6 +36,7 @@ async def test_f06_without_descriptors_the_open_sockets_go_on_and_it_recovers(
     await fleet.heard(lambda: len(fleet.acked.pings) > said + 200)
     assert (await desk.call("ready"))["body"] == {"journal_writable": True}
     assert (await desk.call("drivers", state=[], limit=5))["status"] == 200
+    assert (await desk.call("counters"))["body"]["handshakes_turned_away_total"] > 0
 
     await asyncio.gather(*(socket.close() for socket in let_in))
     again_s = await until_let_in(program.port, fleet.token)
@@ -48,6 +49,28 @@ async def test_f06_without_descriptors_the_open_sockets_go_on_and_it_recovers(
         f"callers of a process with {DESCRIPTORS} descriptors", CALLERS, let_in=len(let_in),
         seconds_to_recover=round(again_s, 1), lost=len(lost_of(log, fleet.acked)),
     )  # fmt: skip
+
+
+@pytest.mark.timeout(60)
+async def test_f06_callers_that_say_nothing_take_every_descriptor_and_are_dropped_again(
+    data: Path, start: Start, fleet: Fleet
+) -> None:
+    """They are no sockets of drivers yet, so no cap on those holds them off."""
+    program = start(prefix=("sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh"))
+    working = asyncio.create_task(until_cut(fleet.run(program.port)))
+    await fleet.heard(lambda: len(fleet.highest) == len(fleet.drivers))
+    silent = [await asyncio.open_connection("127.0.0.1", program.port) for _ in range(CALLERS)]
+    said = len(fleet.acked.pings)
+    await fleet.heard(lambda: len(fleet.acked.pings) > said + 200)
+    assert len(list(Path(f"/proc/{program.running.pid}/fd").iterdir())) == DESCRIPTORS
+    assert "Traceback" not in program.log()
+    for _, writer in silent:
+        writer.close()
+    await until_let_in(program.port, fleet.token)
+    assert await program.end() == 0, program.log()
+    await working
+    assert not fleet.nacks
+    check_all(data, fleet.acked)
 
 
 async def knock(port: int, token: str) -> ClientConnection | None:

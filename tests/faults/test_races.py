@@ -73,9 +73,13 @@ LEGAL = {
 WORDS = {"picked_up": "on board", "enroute_to_dropoff": "on board", "failed": "coming back", "returning": "coming back"}
 """Statuses between which time and the other orders of a trip decide."""
 REPORTS = sorted({step for _, step in LEGAL if step not in {"cancel", "hold", "assign", "reassign", "unassign"}})
+STEPS_EACH = 60
 ACTIONS = ("assign", "reassign", "unassign", "hold", "cancel")
 CAPACITY = 5
 SOME = ("d-1", "d-2", "d-3")
+PICK = st.integers(0, 7)
+took, refused = Counter[tuple[str, str]](), Counter[str]()
+"""Steps that took effect, and reasons why others did not, over all histories."""
 
 
 class Kept(Struct):
@@ -121,36 +125,57 @@ class OrderEvents(RuleBasedStateMachine):
         self.model[f"o-{len(self.model) + 1}"] = Kept()
 
     @precondition(lambda self: self.model)
-    @rule(pick=st.integers(0, 7), driver=st.sampled_from(SOME), report=st.sampled_from(REPORTS), old=st.booleans())
-    def report(self, pick: int, driver: str, report: str, old: bool) -> None:
-        order_id = list(self.model)[pick % len(self.model)]
+    @rule(pick=PICK, choice=st.integers(0, 20), driver=st.sampled_from(SOME))
+    def go_on(self, pick: int, choice: int, driver: str) -> None:
+        """The next thing that may well happen to an order, as its own driver or a dispatcher who looks would do it."""
+        order_id, kept = self.picked(pick)
+        steps = [step for status, step in LEGAL if status == kept.status and step not in {"cancel", "hold"}]
+        if not steps:
+            return
+        step = steps[choice % len(steps)]
+        if step in ACTIONS:
+            self.decide(order_id, step, driver, self.orders[order_id].version)
+        else:
+            self.tell(order_id, step, kept.driver or driver, kept.number or 0)
+
+    @precondition(lambda self: self.model)
+    @rule(pick=PICK, driver=st.sampled_from(SOME), report=st.sampled_from(REPORTS), back=st.sampled_from((0, 0, 1)))
+    def report(self, pick: int, driver: str, report: str, back: int) -> None:
+        """Anybody says anything, perhaps under a number that is over."""
+        order_id, kept = self.picked(pick)
+        self.tell(order_id, report, driver, max(0, (kept.number or 0) - back))
+
+    @precondition(lambda self: self.model)
+    @rule(pick=PICK, driver=st.sampled_from(SOME), action=st.sampled_from(ACTIONS), back=st.sampled_from((0, 0, 1)))
+    def command(self, pick: int, driver: str, action: str, back: int) -> None:
+        """A dispatcher does anything, perhaps to an order that is not any more as it was seen."""
+        order_id, _ = self.picked(pick)
+        self.decide(order_id, action, driver, self.orders[order_id].version - back)
+
+    def picked(self, pick: int) -> tuple[str, Kept]:
+        return list(self.model.items())[pick % len(self.model)]
+
+    def tell(self, order_id: str, report: str, driver: str, number: int) -> None:
         kept = self.model[order_id]
-        number = max(0, (kept.number or 1) - 1) if old else kept.number
-        item = a_report(report, driver, (order_id,), number or 0, id=f"r-{next(self.ids)}")
-        after = LEGAL.get((kept.status, report))
         reasons = set()
         if kept.driver != driver or kept.status in {"delivered", "returned"}:
             reasons.add("stale_assignment" if driver in kept.had_by else "not_yours")
-        if (number or 0) < (kept.number or 0) or (number or 0) > self.numbers[driver]:
+        if number < (kept.number or 0) or number > self.numbers[driver]:
             reasons.add("stale_assignment")
-        if after is None:
+        if (kept.status, report) not in LEGAL:
             reasons.add("bad_transition")
+        item = a_report(report, driver, (order_id,), number, id=f"r-{next(self.ids)}")
         if not self.agree(item, reasons):
             return
         self.last = item
-        kept.status = after or ""
+        self.move(kept, report)
         if kept.status == "placed":
             kept.driver = kept.number = None
 
-    @precondition(lambda self: self.model)
-    @rule(pick=st.integers(0, 7), driver=st.sampled_from(SOME), action=st.sampled_from(ACTIONS), stale=st.booleans())
-    def command(self, pick: int, driver: str, action: str, stale: bool) -> None:
-        order_id = list(self.model)[pick % len(self.model)]
-        kept = self.model[order_id]
-        gives = action in {"assign", "reassign"}
-        version = self.orders[order_id].version - stale
+    def decide(self, order_id: str, action: str, driver: str, version: int) -> None:
+        kept, gives = self.model[order_id], action in {"assign", "reassign"}
         reasons = set()
-        if stale:
+        if version != self.orders[order_id].version:
             reasons.add("version_conflict")
         if (kept.status, action) not in LEGAL:
             reasons.add("bad_transition")
@@ -159,14 +184,17 @@ class OrderEvents(RuleBasedStateMachine):
         item = OrderCommand(action, order_id, version, "maya", driver if gives else None)  # type: ignore[arg-type]
         if not self.agree(item, reasons):
             return
-        kept.status = LEGAL[kept.status, action]
+        self.move(kept, action)
         if gives:
-            number = max(self.numbers.values()) + 1
-            kept.driver, kept.number = driver, number
+            kept.driver, kept.number = driver, max(self.numbers.values()) + 1
             kept.had_by = kept.had_by | {driver}
-            self.numbers[driver] = number
+            self.numbers[driver] = kept.number
         elif action in {"unassign", "cancel"}:
             kept.driver = kept.number = None
+
+    def move(self, kept: Kept, step: str) -> None:
+        took.update([(kept.status, step)])
+        kept.status = LEGAL[kept.status, step]
 
     def agree(self, item: Input, reasons: set[str]) -> bool:
         """Whether both let it happen; a refusal names one of the model's reasons and changes nothing."""
@@ -177,6 +205,7 @@ class OrderEvents(RuleBasedStateMachine):
             return True
         assert isinstance(first, Refused), f"{item} took effect, against {reasons}"
         assert first.code in reasons
+        refused.update([first.code])
         assert self.runner.engine.hash() == before
         return False
 
@@ -201,7 +230,7 @@ class OrderEvents(RuleBasedStateMachine):
                 assert (order.driver_id, order.assignment) == (kept.driver, kept.number)
 
     def teardown(self) -> None:
-        check_all(self.runner.journal, state=self.runner.engine.state)  # type: ignore[arg-type]
+        check_all(self.runner.journal, state=self.runner.engine.state)
 
 
 class TestF17OrderEvents:
@@ -210,10 +239,12 @@ class TestF17OrderEvents:
     @pytest.mark.timeout(300)
     def test_engine_and_model_agree_on_every_event(self, evidence: Evidence) -> None:
 
-        examples = max(30, SCALE.seeds // 10)
-        chosen = settings(max_examples=examples, stateful_step_count=40, deadline=None)
-        run_state_machine_as_test(OrderEvents, settings=chosen)  # type: ignore[no-untyped-call]
-        evidence("random histories of order events against a model", examples, steps_each=40, disagreements=0)
+        examples = max(60, SCALE.seeds // 10)
+        chosen = settings(max_examples=examples, stateful_step_count=STEPS_EACH, deadline=None)
+        run_state_machine_as_test(OrderEvents, settings=chosen)
+        assert set(refused) >= {"stale_assignment", "not_yours", "bad_transition", "version_conflict"}
+        assert len(took) > len(LEGAL) * 0.8, f"never happened: {set(LEGAL) - set(took)}"
+        evidence("random histories of order events against a model", examples, steps_each=STEPS_EACH, disagreements=0)
 
 
 # ---------------------------------------------------------------- F18: two dispatchers
@@ -262,7 +293,7 @@ async def one_round(rivals: list[Dispatcher], lane: int, number: int) -> int:
     answers = await asyncio.gather(
         *(order_command(rivals[n], "reassign", order_id, version, DRIVERS[n]) for n in order)
     )
-    winners = [n for n, answer in zip(order, answers, strict=True) if answer["status"] == 200]
+    winners: list[int] = [n for n, answer in zip(order, answers, strict=True) if answer["status"] == 200]
     assert len(winners) == 1, f"{len(winners)} of {RIVALS} won order {order_id}"
     for answer in answers:
         if answer["status"] != 200:

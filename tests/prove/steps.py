@@ -33,14 +33,14 @@ WANTED = (
     Wanted("kill -9 of the real server", ("kill -9 cycles",)),
     Wanted("power cuts at FULL", ("power cuts",)),
     Wanted("control at NORMAL", ("control: power cuts at NORMAL",)),
-    Wanted("seeded simulation", ("simulat",)),
+    Wanted("seeded simulation", ("simulated seeds",)),
     Wanted("planted bugs", ("planted bugs",)),
-    Wanted("bad inputs", ("bad messages", "bad inputs", "bad frames")),
-    Wanted("contested commands", ("contested commands",)),
-    Wanted("dashboard resumes", ("resumes", "dashboard resumes")),
+    Wanted("bad inputs", ("bad messages",)),
+    Wanted("contested commands", ("contested",)),
+    Wanted("dashboard resumes", ("dashboards cut off and resumed",)),
     Wanted("reconnect storm", ("sockets of a reconnect storm",)),
     Wanted("recovery", ("inputs recovered",)),
-    Wanted("soak", ("soak",)),
+    Wanted("soak", ("seconds of soak",)),
 )
 
 

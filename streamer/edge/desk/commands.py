@@ -5,11 +5,11 @@ It must not check roles, and it must not decide: the engine does, and its refusa
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
 
-from streamer.core.engine import Engine
 from streamer.core.events import (
     CommandDone,
     DriverRegistered,
@@ -60,10 +60,13 @@ class Commands:
     async def bulk(self, who: Caller, params: calls.Bulk) -> Answer:
         """Many commands; a result for each, in their order. Of an atomic bulk that was refused, none is a success."""
         checked = [self._check(who, raw) for raw in params.commands]
-        if params.atomic and (refused := self._refused_together(checked)):
-            return Answer({"items": [self._result(problem, problem) for problem in refused]})
-        # All are handed in before the first is waited for: nothing gets in between, and they share a commit.
-        waits = [_handed_in(self.runner, entry) for entry in checked]
+        if params.atomic:
+            if refused := self._refused_together(checked):
+                return Answer({"items": [self._result(problem, problem) for problem in refused]})
+            waits = _handed_in_together(self.runner, [entry for entry in checked if isinstance(entry, OrderCommand)])
+        else:
+            # All are handed in before the first is waited for: nothing gets in between, and they share a commit.
+            waits = [_handed_in(self.runner, entry) for entry in checked]
         came = [await wait for wait in waits]
         return Answer({"items": [self._result(one, entry) for one, entry in zip(came, checked, strict=True)]})
 
@@ -127,7 +130,7 @@ class Commands:
     def _refused_together(self, checked: Sequence[OrderCommand | CallRefusedError]) -> list[CallRefusedError]:
         """Tries all on a copy of the state: empty when every one would take effect, else what to tell each."""
         engine = self.runner.engine
-        trial = Engine(engine.floor, engine.settings, load_state(dump_state(engine.state)))
+        trial = engine.twin(load_state(dump_state(engine.state)))
         spared = CallRefusedError(424, "not_applied", "another command of this atomic bulk was refused")
         problems: list[CallRefusedError] = []
         for entry in checked:
@@ -189,13 +192,26 @@ class Commands:
         }
 
 
-def _handed_in(
-    runner: Runner, entry: OrderCommand | CallRefusedError
-) -> asyncio.Future[tuple[Output, ...] | CallRefusedError]:
+Came = asyncio.Future[tuple[Output, ...] | CallRefusedError]
+
+
+def _handed_in(runner: Runner, entry: OrderCommand | CallRefusedError) -> Came:
     """A command given to the runner now, to be waited for later; what was refused before is its own answer."""
-    future: asyncio.Future[tuple[Output, ...] | CallRefusedError] = asyncio.get_running_loop().create_future()
+    future: Came = asyncio.get_running_loop().create_future()
     if isinstance(entry, CallRefusedError):
         future.set_result(entry)
     else:
-        runner.submit(entry, lambda outputs: None if future.done() else future.set_result(tuple(outputs)))
+        runner.submit(entry, partial(_came, future))
     return future
+
+
+def _handed_in_together(runner: Runner, entries: Sequence[OrderCommand]) -> list[Came]:
+    """Commands given to the runner now that become durable all or none."""
+    futures: list[Came] = [asyncio.get_running_loop().create_future() for _ in entries]
+    runner.submit_together(entries, [partial(_came, future) for future in futures])
+    return futures
+
+
+def _came(future: Came, outputs: Sequence[Output]) -> None:
+    if not future.done():
+        future.set_result(tuple(outputs))

@@ -75,6 +75,12 @@ class PingRun(Struct, frozen=True):
             yield Entry(seq, self.at_ms, ping, verdict)
 
 
+class Together(Struct, frozen=True):
+    """Consecutive inputs, none a ping, that become durable all or none."""
+
+    entries: tuple[Entry, ...]
+
+
 class Note(Struct, frozen=True, omit_defaults=True):
     """Something worth auditing that is no input: a log-in, a look at a driver's track, a repair."""
 
@@ -162,7 +168,7 @@ class FileSizes(Struct, frozen=True):
     wal: int = 0
 
 
-Record = Entry | PingRun | Note | Snapshot | Quarantined | Released
+Record = Entry | PingRun | Together | Note | Snapshot | Quarantined | Released
 OnCommit = Callable[[int], None]
 OnFailure = Callable[[StorageError], None]
 
@@ -250,6 +256,8 @@ class MemoryJournal:
         match record:
             case Entry() | PingRun():
                 self._entries.append(record)
+            case Together():
+                self._entries.extend(record.entries)
             case Note():
                 self.notes.append(record)
             case Snapshot():

@@ -24,6 +24,7 @@ from streamer.edge.journal.contract import (
     Snapshot,
     StorageFullError,
     Tally,
+    Together,
     TrackPage,
     page_of,
 )
@@ -265,6 +266,8 @@ def _inputs_in(record: Record) -> int:
     match record:
         case PingRun():
             return len(record.pings)
+        case Together():
+            return len(record.entries)
         case Entry():
             return 1
         case _:

@@ -12,7 +12,7 @@ import zstandard
 
 from streamer.core.events import Ping
 from streamer.edge.journal import audit, database, layout
-from streamer.edge.journal.contract import Entry, Note, PingRun, Quarantined, Record, Released, Snapshot
+from streamer.edge.journal.contract import Entry, Note, PingRun, Quarantined, Record, Released, Snapshot, Together
 from streamer.edge.journal.layout import CHAINED, EntryRow
 
 SNAPSHOTS_KEPT = 3
@@ -73,6 +73,9 @@ class RecordWriter:
 
     def _insert(self, record: Record) -> None:
         match record:
+            case Together():
+                for entry in record.entries:
+                    self._insert(entry)
             case Entry():
                 self._last_seq, self._notes, self.at_ms = record.seq, 0, record.at_ms
                 self._insert_row(layout.entry_row(record))

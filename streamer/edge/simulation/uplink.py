@@ -144,8 +144,11 @@ class Uplink:
             case Ack(driver_id=str() as driver_id, id=str() as report_id):
                 self._drop(driver_id, [report_id])
             case Ack(driver_id=str() as driver_id, seq=int() as seq):
+                # A later ping's ack does not speak for one that was refused and waits to be said again.
+                refused = {key for _, whose, key in self._again if whose == driver_id}
+                kept = self._kept.get(driver_id, {})
                 self._drop(
-                    driver_id, [key for key in self._kept.get(driver_id, ()) if isinstance(key, int) and key <= seq]
+                    driver_id, [key for key in kept if isinstance(key, int) and key <= seq and key not in refused]
                 )
             case Nack(driver_id=str() as driver_id, id=str() as report_id):
                 self._hear_refusal(driver_id, report_id, heard)

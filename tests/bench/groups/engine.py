@@ -1,4 +1,4 @@
-"""The engine by itself, in this process: applying pings, and asking who is nearest; against Redis, numpy and the naive.
+"""The engine by itself, in this process: applying pings, beside Redis, which only keeps positions, and the naive.
 
 It must not know sockets or journals. All figures here are wall microseconds of one thread, since Redis works elsewhere.
 """
@@ -14,12 +14,11 @@ import numpy as np
 
 from streamer.core.engine import Engine
 from streamer.core.events import DriverRegistered, Ping, Report
-from streamer.core.geo import METRES_PER_DEG
 from tests.bench import redis_peer
 from tests.bench.fleet import STEP_DEG, Fleet, driver_name
 from tests.bench.groups.group import Cases, Group
 from tests.bench.naive import NaiveIngestor
-from tests.bench.places import Positions, centres, homes, random_points, the_floor
+from tests.bench.places import homes, the_floor
 from tests.bench.table import Figures, Medians, Row, Target
 from tests.bench.workshop import Workshop
 
@@ -27,11 +26,7 @@ T0 = 1_794_560_400_000
 STEP_MS = 5_000
 DRIVERS = 50_000
 PIPELINE = 250
-NEAREST = 10
-RADIUS_KM = 1
-FREE_SHARE = 0.4
 NAIVE_PINGS = 10_000
-ASKED = 200
 
 
 def timed(work: Callable[[], int]) -> Figures:
@@ -140,74 +135,4 @@ def apply_rows(medians: Medians) -> list[Row]:
     return rows
 
 
-# ------------------------------------------------------------ who is nearest
-
-
-def a_floor_of_drivers(drivers: int) -> tuple[Engine, Positions, list[int]]:
-    """An engine of drivers with positions, of whom a part is free and the rest on a break."""
-    engine, where = an_engine(drivers), homes(drivers)
-    is_free = np.random.Generator(np.random.PCG64(8)).random(drivers) < FREE_SHARE
-    for number, (lat, lng) in enumerate(where.tolist()):
-        name = driver_name(number)
-        engine.handle(T0, Ping(fix_ms=T0, lat=lat, lng=lng, driver_id=name, seq=1))
-        if not is_free[number]:
-            engine.handle(T0, Report(id="break", report="on_break", fix_ms=T0, driver_id=name))
-    return engine, where, np.flatnonzero(is_free).tolist()
-
-
-@contextmanager
-def nearest_cases(_shop: Workshop) -> Iterator[Cases]:
-    engine, where, free = a_floor_of_drivers(DRIVERS)
-    points = {"malls": centres().tolist() * (ASKED // 40), "random": random_points(ASKED).tolist()}
-    of_free, names = where[free], [driver_name(number) for number in free]
-
-    def rings(lat: float, lng: float) -> list[str]:
-        return [driver_id for driver_id, _ in engine.nearest(lat, lng, NEAREST)]
-
-    def everybody(lat: float, lng: float) -> list[str]:
-        metres = METRES_PER_DEG * np.hypot(of_free[:, 0] - lat, (of_free[:, 1] - lng) * np.cos(np.radians(lat)))
-        nearest = np.argpartition(metres, NEAREST)[:NEAREST]
-        return [names[place] for place in nearest[np.argsort(metres[nearest])]]
-
-    def a_case(ask: Callable[[float, float], list[str]], asked: list[list[float]]) -> Callable[[], Figures]:
-        return lambda: timed(lambda: sum(1 for lat, lng in asked if ask(lat, lng)))
-
-    for lat, lng in points["random"][:50]:
-        assert rings(lat, lng) == everybody(lat, lng), "rings and measuring everybody agree"
-    asks = {"ours": rings, "numpy": everybody}
-    with ExitStack() as stack:
-        if not redis_peer.absence():
-            client = stack.enter_context(redis_peer.own_redis())
-            geoadd(client, "free", names, of_free.tolist())
-
-            def search(lat: float, lng: float) -> list[str]:
-                return client.geosearch(  # type: ignore[no-any-return]
-                    "free", longitude=lng, latitude=lat, radius=RADIUS_KM, unit="km", sort="ASC", count=NEAREST
-                )
-
-            asks["redis"] = search
-        yield {
-            f"{peer} {kind}": a_case(ask, [at for at in asked if peer != "redis" or ask(*at)])
-            for kind, asked in points.items()
-            for peer, ask in asks.items()
-        }
-
-
-def nearest_rows(medians: Medians) -> list[Row]:
-    rows = []
-    target = Target(4, 8, more=True)
-    for kind, where in (("malls", "asked at malls"), ("random", "asked anywhere")):
-        work = f"nearest {NEAREST} free of {DRIVERS:,}, {where}"
-        if f"redis {kind}" in medians.runs:
-            peer = f"Redis GEOSEARCH, {RADIUS_KM} km"
-            rows.append(medians.speedup(work, "us", "µs", f"ours {kind}", f"redis {kind}", peer, target))
-        else:
-            rows.append(Row(work, medians.of(f"ours {kind}", "us"), "µs", redis_peer.absence(), target=target))
-        rows.append(
-            medians.speedup("… beside numpy measuring everybody", "us", "µs", f"ours {kind}", f"numpy {kind}", "numpy")
-        )
-    return rows
-
-
 APPLY = Group("engine", "the engine beside Redis and the naive", apply_cases, apply_rows)
-NEAREST_GROUP = Group("nearest", "who is nearest", nearest_cases, nearest_rows)

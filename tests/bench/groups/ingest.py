@@ -57,7 +57,10 @@ def bursts(shop: Workshop) -> Plan:
 
 def batches(shop: Workshop, size: int) -> Plan:
     """Gateways that speak for the whole fleet."""
-    return Plan(0, 0, GATEWAYS, shop.drivers, "window", batch=size, window=WINDOW, seconds=shop.seconds)
+    plan = Plan(0, 0, GATEWAYS, shop.drivers, "window", batch=size, window=WINDOW, seconds=shop.seconds)
+    # What is in flight at the end may be 16,000 commits of the naive peer, on a disk that takes milliseconds for one.
+    plan.drain_s = 120.0
+    return plan
 
 
 @contextmanager

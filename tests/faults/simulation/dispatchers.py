@@ -170,8 +170,7 @@ class Dispatcher(Caller):
             what, params = self._decision(order, drivers)
             operations.append(self.operation(what))
             commands.append({**params, "key": operations[-1].key})
-        # Never an atomic one: it is several records of the journal, and a crash between two commits parts them.
-        self._begin(Wish("bulk", {"commands": commands, "atomic": False}, operations))
+        self._begin(Wish("bulk", {"commands": commands, "atomic": rng.random() < 0.5}, operations))
 
     def _decision(self, order: dict[str, Any], drivers: list[str]) -> tuple[str, dict[str, Any]]:
         rng = self.world.rng

@@ -46,6 +46,10 @@ class Caught(Struct, frozen=True):
     seeds: int
     message: str
 
+    def __str__(self) -> str:
+        how = f"caught by {self.check}" if self.check else "not caught"
+        return f"{how} after {self.seeds} seeds: {self.message[:120]}"
+
 
 def hunt(bug: Bug, seeds: int = SEEDS) -> Caught:
     """Simulate with the bug planted until a check fails."""

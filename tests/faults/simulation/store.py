@@ -25,6 +25,7 @@ from streamer.edge.journal.contract import (
     Snapshot,
     StorageFullError,
     Tally,
+    Together,
     TrackPage,
     unfolded,
 )
@@ -62,7 +63,14 @@ class Disk:
         except BaseException:
             writer.go_back(place)
             raise
-        self._committed(list(unfolded(record for record in group if isinstance(record, Entry | PingRun))))
+        for record in group:
+            match record:
+                case Together():
+                    self._committed(list(record.entries))
+                case Entry() | PingRun():
+                    self._committed(list(unfolded(iter([record]))))
+                case _:
+                    pass
 
     def verify_chain(self) -> audit.Head:
         """Walk the audit chain (I10)."""
