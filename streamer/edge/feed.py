@@ -45,7 +45,7 @@ class Feed:
         self.sign = sign or Sign()
         self.epoch = secrets.token_hex(8)
         self._encode = msgspec.json.Encoder().encode
-        self._dirty_drivers: set[str] = set()
+        self._dirty_drivers: dict[str, None] = {}
         self._home: dict[str, str | None] = {}
         self._rebuilt = runner.rebuilt
         self._malls = {mall.id: _MallFeed(mall.id, HexGrid(mall)) for mall in runner.engine.floor.malls.values()}
@@ -116,7 +116,7 @@ class Feed:
             for output in outputs:
                 match output:
                     case PingTaken() | DriverChanged() | RouteChanged():
-                        self._dirty_drivers.add(output.driver_id)
+                        self._dirty_drivers[output.driver_id] = None
                     case OrderChanged():
                         self._malls[output.mall_id].dirty_orders.add(output.order_id)
                     case _:
@@ -125,7 +125,7 @@ class Feed:
     def _sort_drivers(self) -> None:
         """Put changed drivers on the floor they are shown on, and take them off the one they left."""
         drivers = self.runner.engine.state.drivers
-        for driver_id in sorted(self._dirty_drivers):
+        for driver_id in self._dirty_drivers:
             driver = drivers.get(driver_id)
             region, home = driver.region if driver else None, self._home.get(driver_id)
             if home != region and home is not None:

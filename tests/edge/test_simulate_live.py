@@ -281,6 +281,23 @@ async def test_an_ack_speaks_for_all_lower_pings_of_that_driver_only() -> None:
         await until(lambda: link.uplink.waiting == 2)
 
 
+async def test_a_later_ack_does_not_speak_for_a_ping_that_was_refused_for_now() -> None:
+    async with a_link() as link:
+        link.gate.mute = True
+        await link.uplink.say([a_ping(1), a_ping(2), a_ping(3)])
+        await until(lambda: len(link.gate.heard) == 3)
+        crowded = Nack("rate_limited", True, "too many", seq=2, driver_id="d-01")
+        for answer in (crowded, Ack(seq=3, driver_id="d-01")):
+            await link.gate.sockets[0].send(encode(answer).decode())
+        await until(lambda: link.uplink.waiting == 1)
+        link.gate.mute = False
+        async with asyncio.timeout(8):
+            while link.uplink.waiting:
+                await link.uplink.say([])
+                await asyncio.sleep(0.05)
+    assert [one.seq for one in link.gate.heard if isinstance(one, Ping)] == [1, 2, 3, 2]
+
+
 async def test_pings_go_in_arrays_and_reports_one_by_one() -> None:
     async with a_link() as link:
         await until(lambda: link.uplink.connects == 1)

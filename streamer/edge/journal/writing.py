@@ -100,7 +100,7 @@ class RecordWriter:
         )
 
     def _insert_snapshot(self, snapshot: Snapshot) -> None:
-        body = zstandard.compress(snapshot.body, 3)
+        body = zstandard.compress(snapshot.body, 1)
         columns = snapshot.seq, snapshot.at_ms
         self._connection.execute(
             "INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?, ?)",
