@@ -23,11 +23,14 @@ from tests.faults.invariants import check_all
 from tests.faults.program import SECRET, Program
 
 DRIVERS = 200
-PING_S = 1.0
-"""Every driver pings once a second."""
+LONG_S = 600.0
+PING_S, HURRIED_PING_S = 1.0, 0.1
+"""Every driver pings once a second; in a short soak ten times, for the database's page cache to be full half-way."""
 ORDERS_AT_ONCE = 60
 ORDER_S = 0.25
-READERS = 4
+READERS = 8
+LONGEST_STAY = 12
+"""Frames; the allocator has found its size after the first thousand connections, which should be half-way too."""
 SAMPLE_S = 1.0
 WARM_UP = 0.5
 """The share of the run after which memory has to be level: caches and rings are full by then."""
@@ -100,7 +103,8 @@ class Soak:
     async def run(self, progress: Callable[[float, float], None] = lambda _seconds, _mib: None) -> Outcome:
         """Load it for so long; `progress` gets the seconds and the MiB of each sample."""
         await self._dispatcher.open(self.program.port)
-        work = [self.fleet.run(self.program.port, PING_S), self._dispatch(), *(self._read() for _ in range(READERS))]
+        pace_s = PING_S if self.seconds >= LONG_S else HURRIED_PING_S
+        work = [self.fleet.run(self.program.port, pace_s), self._dispatch(), *(self._read() for _ in range(READERS))]
         tasks = [asyncio.create_task(each) for each in work]
         samples = await self._sample(tasks, progress)
         for task in tasks[1:]:
@@ -152,12 +156,12 @@ class Soak:
         assert (await self._command("cancel", order_id, shown["body"]["version"]))["status"] == 200
 
     async def _read(self) -> None:
-        """A dashboard that stays for a few seconds, goes, and comes back."""
+        """A dashboard that stays for some frames, goes, and comes back."""
         while True:
             async with open_socket(self.program.port, "/v1/link", SECRET) as socket:
                 self.reconnects += 1
                 await socket.send(json.dumps({"call": "subscribe", "malls": [], "since": {}, "epoch": ""}))
-                for _ in range(self._random.randrange(5, 60)):
+                for _ in range(self._random.randrange(1, LONGEST_STAY)):
                     await until_cut(self._count(socket))
                 if self._random.random() < 0.5:
                     socket.transport.abort()
