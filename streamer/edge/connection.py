@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection
-from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
+from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode, apply_mask
 from websockets.protocol import Event, State
 from websockets.server import ServerProtocol
-from websockets.speedups import apply_mask
 
 Sink = Callable[[bytes], None]
 """Takes one message, as bytes whether it was text or binary; never waits."""

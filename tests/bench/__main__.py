@@ -6,6 +6,7 @@ It must not know how a group measures. docs/benchmarks.md says what each line me
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -45,6 +46,8 @@ def main() -> None:
     asked = parser.parse_args()
     chosen = [group for group in GROUPS if not asked.only or group.name in asked.only]
     rounds = max(1, asked.rounds or (QUICK_ROUNDS if asked.quick else ROUNDS))
+    # A run that is ended from outside still ends its children and removes its folder.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         os.sched_setaffinity(0, {cores()[1]})
         with tempfile.TemporaryDirectory(prefix="mallard-bench-") as folder:
