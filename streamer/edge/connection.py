@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection
-from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode, apply_mask
+from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode, apply_mask  # type: ignore[attr-defined]
 from websockets.protocol import Event, State
 from websockets.server import ServerProtocol
 

@@ -90,6 +90,7 @@ class Runner:
         self.waits = Histogram(WAIT_BOUNDS_S)
         self._sinks: list[Sink] = []
         self._waiting: deque[_Waiting] = deque()
+        self._owed = 0
         self._ticket = self._durable = 0
         self._releasing = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -128,7 +129,7 @@ class Runner:
     @property
     def backlog(self) -> int:
         """How many answers wait for a commit; senders are slowed down by it."""
-        return len(self._waiting)
+        return self._owed
 
     def submit(self, item: Input, then: Then | None = None, at_ms: int | None = None) -> None:
         """Handle an input now (or at `at_ms`, of a recording); `then` gets its outputs once they are durable.
@@ -159,7 +160,7 @@ class Runner:
         gateway's ping cheap; else as `submit`.
         """
         if self.full:
-            self._wait(STORAGE_FULL * len(pings), then)
+            self._wait(list(STORAGE_FULL) * len(pings), then)
             return
         at_ms = self.now_ms()
         answers: list[Output] = []
@@ -270,6 +271,7 @@ class Runner:
 
     def _wait(self, outputs: Sequence[Output], then: Then | None, heard: Sequence[Heard] = ()) -> None:
         self._waiting.append(_Waiting(self._ticket, outputs, then, heard, time.monotonic()))
+        self._owed += _answers_in(outputs)
         self._settle()
 
     def _settle(self) -> None:
@@ -294,6 +296,7 @@ class Runner:
 
     def _tell(self, waiting: _Waiting) -> None:
         self.waits.add(time.monotonic() - waiting.since_s)
+        self._owed -= _answers_in(waiting.outputs)
         if waiting.heard:
             for sink in self._sinks:
                 _call(sink, waiting.heard)
@@ -327,7 +330,7 @@ class Runner:
         self._rebuild()
         for waiting in lost:
             of_pings = isinstance(waiting.outputs, list)
-            waiting.outputs = STORAGE_FULL * len(waiting.outputs) if of_pings else STORAGE_FULL
+            waiting.outputs = list(STORAGE_FULL) * len(waiting.outputs) if of_pings else STORAGE_FULL
             waiting.heard = ()
             self._tell(waiting)
 
@@ -378,6 +381,10 @@ class Runner:
                 return
             self.full = False
             log.info("journal_writable_again")
+
+
+def _answers_in(outputs: Sequence[Output]) -> int:
+    return len(outputs) if isinstance(outputs, list) else 1
 
 
 def _record_of(seq: int, at_ms: int, item: Input, outputs: tuple[Output, ...]) -> Entry | PingRun:

@@ -19,6 +19,7 @@ from streamer.core.state import Order
 from streamer.edge import feed
 from streamer.edge import runner as running
 from streamer.edge.gateway.gateway import Gateway
+from streamer.edge.gateway.intake import Intake
 from streamer.edge.gateway.socket import Socket
 from streamer.edge.journal import layout
 from streamer.edge.journal.contract import Entry
@@ -201,7 +202,7 @@ def refuse_without_a_reason() -> Any:
 @contextmanager
 def acknowledge_the_refused() -> Iterator[None]:
     """A ping that was not kept, because the driver is off duty, is acknowledged all the same."""
-    answer = Gateway._answer_pings
+    answer = Intake._answer_pings
 
     def lenient(gateway: Any, socket: Any, given: Any, fixes: Any, outputs: Any) -> None:
         kind = [
@@ -210,7 +211,7 @@ def acknowledge_the_refused() -> Iterator[None]:
         ]
         answer(gateway, socket, given, fixes, kind)
 
-    with patch.object(Gateway, "_answer_pings", lenient):
+    with patch.object(Intake, "_answer_pings", lenient):
         yield
 
 

@@ -1,0 +1,161 @@
+"""From a message on a socket to the runner, and from its outputs back to acks and nacks.
+
+It must not know how sockets come and go, nor how an input is judged or stored.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from msgspec.structs import force_setattr
+
+from streamer.core.events import Output, Ping, PingTaken, Refused, Report, ReportTaken
+from streamer.edge.clock import Clock
+from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
+from streamer.edge.gateway.scope import Scope, error_about
+from streamer.edge.gateway.socket import Socket, Tally
+from streamer.edge.runner import Runner
+from streamer.edge.wire import Close, WireError, decode_frame
+
+LAST_INSTANT_MS = 2**53
+PAUSE_S = 0.01
+"""While the journal or the peer is behind, a socket that waits to be read is looked at again this often."""
+
+
+class Intake:
+    """Reads the messages of all sockets; the pings of one frame stay together to the journal."""
+
+    def __init__(
+        self, runner: Runner, scope: Scope, settings: GatewaySettings, tally: Tally, phones: Clock | None,
+        on_first_word: Callable[[Socket, str], None],
+    ) -> None:  # fmt: skip
+        """`phones` is the clock that phones go by, where the floor's is another (a replay): their instants are then
+        moved by the difference. `on_first_word` hears of each driver that a gateway's socket begins to speak for.
+        """
+        self.runner = runner
+        self.settings = settings
+        self.tally = tally
+        self._scope = scope
+        self._phones = phones
+        self._on_first_word = on_first_word
+        self._buckets: dict[str, TokenBucket] = {}
+
+    def take(self, socket: Socket, message: bytes) -> None:
+        """Reads one message; its pings go to the runner together, as far as no report stands between them."""
+        now_s = asyncio.get_running_loop().time()
+        pings: list[Ping] = []
+        flawless = True
+        for item in decode_frame(message):
+            if not socket.is_open:
+                break
+            if isinstance(item, WireError):
+                flawless = False
+                socket.refuse(item)
+            elif self._may_enter(socket, item, now_s):
+                if isinstance(item, Ping):
+                    pings.append(item)
+                else:
+                    self._hand_in(socket, pings)
+                    pings = []
+                    self._hand_in_report(socket, item)
+        self._hand_in(socket, pings)
+        self.tally.state_s.add(asyncio.get_running_loop().time() - now_s)
+        if not flawless:
+            socket.count_bad_frame()
+        if self._is_behind(socket):
+            self._pause(socket)
+
+    def _may_enter(self, socket: Socket, item: Ping | Report, now_s: float) -> bool:
+        """Whether the token may speak for this driver, and is not doing so too often; if not, says so."""
+        bucket = socket.voices.get(item.driver_id)
+        if bucket is None or socket.owner.mall_ids:
+            # Of a scoped gateway's drivers even the known have to be looked at: they move from mall to mall.
+            refused = self._scope.refusal(socket.owner, item)
+            if refused is None and bucket is None:
+                refused = self._first_word(socket, item, now_s)
+            if refused is not None:
+                socket.refuse(refused)
+                if socket.owner.kind == "driver":
+                    socket.close(Close.NOT_YOURS, "a message names another driver")
+                return False
+            bucket = socket.voices[item.driver_id]
+        if not item.driver_id:
+            # The decoded record becomes the engine's, as it is; nobody else holds it yet, so it may be completed.
+            force_setattr(item, "driver_id", socket.owner.name)
+        if bucket.take(now_s):
+            return True
+        socket.limit(error_about(item, "rate_limited", f"more than {self.settings.messages_per_s:g} messages a second"))
+        return False
+
+    def _first_word(self, socket: Socket, item: Ping | Report, now_s: float) -> WireError | None:
+        """A driver is spoken for the first time on this socket: by a gateway, there is an end to how many."""
+        driver_id = item.driver_id or socket.owner.name
+        if socket.owner.kind == "gateway":
+            most = self.settings.gateway_drivers
+            if len(socket.voices) >= most:
+                return error_about(item, "overloaded", f"a gateway's socket speaks for up to {most} drivers")
+            self._on_first_word(socket, driver_id)
+        bucket = self._buckets.get(driver_id)
+        if bucket is None:
+            bucket = TokenBucket(self.settings.messages_per_s, self.settings.messages_burst, now_s)
+            self._buckets[driver_id] = bucket
+        socket.voices[item.driver_id] = bucket
+        return None
+
+    def _hand_in(self, socket: Socket, pings: list[Ping]) -> None:
+        if not pings:
+            return
+        self.tally.pings += len(pings)
+        fixes = [ping.fix_ms for ping in pings]
+        self.tally.age_s.add(((self._phones or self.runner).now_ms() - fixes[-1]) / 1000)
+        if self._phones is not None:
+            for ping in pings:
+                force_setattr(ping, "fix_ms", self._on_floor(ping.fix_ms))
+        self.runner.submit_pings(pings, partial(self._answer_pings, socket, pings, fixes))
+
+    def _answer_pings(
+        self, socket: Socket, pings: Sequence[Ping], fixes: Sequence[int], outputs: Sequence[Output]
+    ) -> None:
+        for ping, fix_ms, output in zip(pings, fixes, outputs, strict=True):
+            if isinstance(output, PingTaken):
+                socket.took_ping(ping.driver_id, ping.seq, fix_ms)
+            elif isinstance(output, Refused):
+                socket.refuse(error_about(ping, "internal", output.message, fix_ms), output.code, output.retryable)
+
+    def _hand_in_report(self, socket: Socket, report: Report) -> None:
+        self.tally.reports += 1
+        fix_ms = report.fix_ms
+        if self._phones is not None:
+            force_setattr(report, "fix_ms", self._on_floor(fix_ms))
+        self.runner.submit(report, partial(self._answer_report, socket, report, fix_ms))
+
+    def _answer_report(self, socket: Socket, report: Report, fix_ms: int, outputs: Sequence[Output]) -> None:
+        match outputs[0]:
+            case ReportTaken(driver_id=driver_id, id=report_id):
+                socket.took_report(driver_id, report_id)
+            case Refused(code=code, message=message, retryable=retryable):
+                socket.refuse(error_about(report, "internal", message, fix_ms), code, retryable)
+
+    def _is_behind(self, socket: Socket) -> bool:
+        return self.runner.backlog > self.settings.backlog_bound or socket.is_clogged
+
+    def _pause(self, socket: Socket) -> None:
+        """Stops reading a socket, which is the only way to slow a sender down, until all have caught up.
+
+        Looked at again and again, since neither the journal nor the write buffer says when.
+        """
+        self.tally.pauses += 1
+        socket.connection.hold()
+        asyncio.get_running_loop().call_later(PAUSE_S, self._look_again, socket)
+
+    def _look_again(self, socket: Socket) -> None:
+        if not socket.is_open:
+            return
+        if self._is_behind(socket):
+            asyncio.get_running_loop().call_later(PAUSE_S, self._look_again, socket)
+        else:
+            socket.connection.go_on()
+
+    def _on_floor(self, fix_ms: int) -> int:
+        phones_ms = self.runner.now_ms() if self._phones is None else self._phones.now_ms()
+        return min(max(fix_ms + self.runner.now_ms() - phones_ms, 0), LAST_INSTANT_MS)
