@@ -20,7 +20,7 @@ from dashboard.relay import Relay
 STREAMER_WORDS = {
     "ping_state_seconds": "From a frame read to its pings in the state.",
     "ping_age_seconds": "From a fix, by the phone's clock, to the state.",
-    "ack_wait_seconds": "How long answers waited for their commit.",
+    "ack_wait_seconds": "How long the first answer of each commit waited for it.",
     "loop_lag_seconds": "How late the streamer's loop was.",
     "journal_commit_seconds": "How long commits of the journal took.",
     "journal_wal_bytes": "What is not yet moved from the write-ahead log into the journal.",

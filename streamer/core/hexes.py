@@ -3,6 +3,7 @@
 It must not know pings or commands; cells come in, counts and shapes go out.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from math import cos, inf, radians, sin, sqrt
@@ -200,10 +201,11 @@ class HexGrid:
 
     def count(self, drivers: Iterable[Driver], orders: Iterable[Order], at_ms: int) -> dict[Hex, HexLayers]:
         """As `layers`, of the drivers shown on this mall's floor and its orders."""
+        free = Counter([driver.cell for driver in drivers if driver.state == "free"])
         layers: dict[Hex, HexLayers] = {}
-        for driver in drivers:
-            if driver.state == "free" and driver.cell:
-                layers.setdefault(self.locate(driver.cell), HexLayers()).supply += 1
+        for cell, supply in free.items():
+            if cell:
+                layers.setdefault(self.locate(cell), HexLayers()).supply += supply
         for order in orders:
             if order.ended_ms is not None:
                 continue

@@ -36,6 +36,8 @@ class DirectConnection(ServerConnection):
         self.fault: Exception | None = None
         """What the sink raised; the socket was then closed with 1011."""
         self._claimed = False
+        self.is_open = False
+        """Whether messages are taken; a cheaper thing to ask than the library's `state`."""
         self._sink: Sink | None = None
         self._early: list[bytes] = []
         self._request_end = b""
@@ -56,7 +58,7 @@ class DirectConnection(ServerConnection):
         Returns False, and changes nothing, when the peer sent more than its request without waiting for the answer,
         which RFC 6455 §4.1 forbids: the library may then be in the middle of a frame.
         """
-        self._claimed = self._request_end == b"\r\n\r\n"
+        self._claimed = self.is_open = self._request_end == b"\r\n\r\n"
         return self._claimed
 
     def listen(self, sink: Sink) -> None:
@@ -64,7 +66,8 @@ class DirectConnection(ServerConnection):
         self._sink = sink
         early, self._early = self._early, []
         for message in early:
-            self._deliver(message)
+            if self.is_open:
+                self._deliver(message, is_text=False)  # What had to be looked at in its text was, as it came.
         self.go_on()
 
     def say(self, *texts: bytes) -> None:
@@ -106,9 +109,9 @@ class DirectConnection(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes off the network: messages to the sink, the unusual to the library."""
-        if self.protocol.state is State.CONNECTING:
-            self._request_end = (self._request_end + data)[-4:]
-        if not self._claimed or self.protocol.state is not OPEN:
+        if not self.is_open or self.protocol.state is not OPEN:
+            if self.protocol.state is State.CONNECTING:
+                self._request_end = (self._request_end + data)[-4:]
             self._to_library(data)
         elif self._tail or self._held:
             self._tail += data
@@ -117,10 +120,16 @@ class DirectConnection(ServerConnection):
         else:
             self._read(data)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing more will come."""
+        self.is_open = False
+        super().connection_lost(exc)
+
     def process_event(self, event: Event) -> None:
         """Takes what the library made of the bytes: requests and control frames are its own."""
         if self._claimed and isinstance(event, Frame) and event.opcode in DATA_OPCODES:
-            self._join(event)
+            if self.is_open:
+                self._join(event)
         else:
             super().process_event(event)
 
@@ -134,7 +143,7 @@ class DirectConnection(ServerConnection):
     def _read(self, data: bytes) -> None:
         """Reads frame by frame; each is either delivered, or given to the library whole."""
         at, end, limit = 0, len(data), self.protocol.max_message_size or 2**63
-        while at < end and self.protocol.state is OPEN:
+        while at < end and self.is_open:
             first, body = data[at], at + 6
             if self._held:
                 return self._keep(data[at:], 0)
@@ -152,8 +161,7 @@ class DirectConnection(ServerConnection):
             if stop > end:
                 return self._keep(data[at:], stop - at)
             if first in WHOLE_FRAMES and self._parts is None:
-                self._is_text = first == TEXT_FRAME
-                self._deliver(apply_mask(data[body:stop], data[body - 4 : body]))
+                self._deliver(apply_mask(data[body:stop], data[body - 4 : body]), first == TEXT_FRAME)
             else:
                 self._to_library(data[at:stop])
             at = stop
@@ -180,14 +188,12 @@ class DirectConnection(ServerConnection):
         self._parts.append(bytes(frame.data))
         if frame.fin:
             message, self._parts = b"".join(self._parts), None
-            self._deliver(message)
+            self._deliver(message, self._is_text)
         elif len(self._parts) >= MAX_FRAGMENTS:
             self._refuse(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
 
-    def _deliver(self, message: bytes) -> None:
-        if self.protocol.state is not OPEN:
-            return
-        if self._is_text and not message.isascii():
+    def _deliver(self, message: bytes, is_text: bool) -> None:
+        if is_text and not message.isascii():
             try:
                 message.decode()
             except UnicodeDecodeError as error:
@@ -209,6 +215,7 @@ class DirectConnection(ServerConnection):
         self._note_end()
 
     def _note_end(self) -> None:
+        self.is_open = False
         if not self.ending.done():
             self.ending.set_result(None)
 

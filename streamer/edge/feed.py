@@ -112,11 +112,15 @@ class Feed:
     # ------------------------------------------------------------ what changed
 
     def _hear(self, heard: Sequence[Heard]) -> None:
+        dirty = self._dirty_drivers
         for _, outputs in heard:
             for output in outputs:
+                if type(output) is PingTaken:  # Nearly all are.
+                    dirty[output.driver_id] = None
+                    continue
                 match output:
-                    case PingTaken() | DriverChanged() | RouteChanged():
-                        self._dirty_drivers[output.driver_id] = None
+                    case DriverChanged() | RouteChanged():
+                        dirty[output.driver_id] = None
                     case OrderChanged():
                         self._malls[output.mall_id].dirty_orders.add(output.order_id)
                     case _:

@@ -84,21 +84,21 @@ class DeltaFrame(Struct, frozen=True, tag_field="frame", tag="delta", omit_defau
 
 def driver_columns(drivers: Iterable[Driver]) -> DriverColumns:
     """Drivers as the columns of a frame."""
-    columns = DriverColumns()
-    for driver in drivers:
-        ping = driver.ping
-        columns.id.append(driver.id)
-        columns.name.append(driver.name)
-        columns.lat.append(ping.lat if ping else None)
-        columns.lng.append(ping.lng if ping else None)
-        columns.heading_deg.append(round(ping.heading_deg) if ping and ping.heading_deg is not None else None)
-        columns.state.append(driver.state)
-        columns.fix_ms.append(ping.fix_ms if ping else None)
-        columns.accuracy_m.append(round(ping.accuracy_m, 1) if ping and ping.accuracy_m is not None else None)
-        columns.verdict.append(driver.verdict)
-        columns.in_mall.append(driver.mall_id)
-        columns.orders.append(len(driver.order_ids))
-    return columns
+    shown = list(drivers)
+    pings = [driver.ping for driver in shown]
+    return DriverColumns(
+        id=[driver.id for driver in shown],
+        name=[driver.name for driver in shown],
+        lat=[ping.lat if ping else None for ping in pings],
+        lng=[ping.lng if ping else None for ping in pings],
+        heading_deg=[round(ping.heading_deg) if ping and ping.heading_deg is not None else None for ping in pings],
+        state=[driver.state for driver in shown],
+        fix_ms=[ping.fix_ms if ping else None for ping in pings],
+        accuracy_m=[round(ping.accuracy_m, 1) if ping and ping.accuracy_m is not None else None for ping in pings],
+        verdict=[driver.verdict for driver in shown],
+        in_mall=[driver.mall_id for driver in shown],
+        orders=[len(driver.order_ids) for driver in shown],
+    )
 
 
 def hex_columns(layers: Mapping[Hex, HexLayers]) -> HexColumns:

@@ -50,7 +50,8 @@ STORAGE_FULL = (Refused("storage_full", "the journal cannot be written now", ret
 class _Waiting(Struct):
     """Outputs that may leave once `ticket` is durable: of one input, or, as a list, the first of each ping of a frame.
 
-    `heard` is what sinks are to hear of; `since_s` is when it began to wait, of the machine's monotonic clock.
+    `heard` is what sinks are to hear of; when it is `plain`, pings that did nothing but be taken, only those that
+    want to hear of pings. `since_s` is when it began to wait, of the machine's monotonic clock.
     """
 
     ticket: int
@@ -58,6 +59,7 @@ class _Waiting(Struct):
     then: Then | None
     heard: Sequence[Heard]
     since_s: float
+    plain: bool = False
 
 
 class Runner:
@@ -72,7 +74,7 @@ class Runner:
         clock_offset_ms: what to add to an instant of this floor to get the time its recording was made at.
         hooks: called with (input, outputs) as soon as an input took effect, before it is durable; for bookkeeping
             that has to be in step with the engine, never for telling anybody.
-        waits: how long answers waited for their commit, in seconds; for `/metrics`.
+        waits: how long the first answer of each commit waited for it, in seconds; for `/metrics`.
     """
 
     def __init__(self, engine: Engine, journal: Journal, clock: Clock, snapshot_seq: int | None = None) -> None:
@@ -89,6 +91,7 @@ class Runner:
         self.hooks: list[Hook] = []
         self.waits = Histogram(WAIT_BOUNDS_S)
         self._sinks: list[Sink] = []
+        self._ping_sinks: list[Sink] = []
         self._waiting: deque[_Waiting] = deque()
         self._owed = 0
         self._ticket = self._durable = 0
@@ -166,6 +169,7 @@ class Runner:
         answers: list[Output] = []
         run = PingRun(self.engine.state.seq + 1, at_ms, [], [])
         heard: list[Heard] = []
+        plain = True
         for ping in pings:
             try:
                 outputs = self.engine.handle(at_ms, ping)
@@ -182,8 +186,9 @@ class Runner:
                 run.pings.append(ping)
                 run.verdicts.append(first.verdict)
                 heard.append((ping, outputs))
+                plain = plain and len(outputs) == 1
         self._keep(run, heard)
-        self._wait(answers, then, heard)
+        self._wait(answers, then, heard, plain)
 
     def submit_together(self, items: Sequence[OrderCommand], thens: Sequence[Then]) -> None:
         """Handle several commands now, which become durable all or none; each `then` gets its command's outputs.
@@ -261,18 +266,26 @@ class Runner:
         self.submit(item, lambda outputs: None if future.done() else future.set_result(tuple(outputs)))
         return await future
 
-    def listen(self, sink: Sink) -> None:
+    def listen(self, sink: Sink, pings: bool = True) -> None:
         """Have `sink` called with (input, outputs) of all inputs that took effect, after their commit, in order; those
-        that were handled together come together.
+        that were handled together come together. Without `pings` it does not hear of those that did nothing but be
+        taken, which is most of them.
         """
         self._sinks.append(sink)
+        if pings:
+            self._ping_sinks.append(sink)
 
     # ------------------------------------------------------------ out
 
-    def _wait(self, outputs: Sequence[Output], then: Then | None, heard: Sequence[Heard] = ()) -> None:
-        self._waiting.append(_Waiting(self._ticket, outputs, then, heard, time.monotonic()))
+    def _wait(
+        self, outputs: Sequence[Output], then: Then | None, heard: Sequence[Heard] = (), plain: bool = False
+    ) -> None:
+        self._waiting.append(_Waiting(self._ticket, outputs, then, heard, time.monotonic(), plain))
         self._owed += _answers_in(outputs)
-        self._settle()
+        if self.journal.instant:
+            self._settle()
+        elif self._ticket <= self._durable:
+            self._release()
 
     def _settle(self) -> None:
         if self.journal.instant:
@@ -281,6 +294,8 @@ class Runner:
 
     def _committed(self, ticket: int) -> None:
         self._durable = max(self._durable, ticket)
+        if self._waiting:
+            self.waits.add(time.monotonic() - self._waiting[0].since_s)
         self._release()
 
     def _release(self) -> None:
@@ -295,10 +310,9 @@ class Runner:
             self._releasing = False
 
     def _tell(self, waiting: _Waiting) -> None:
-        self.waits.add(time.monotonic() - waiting.since_s)
         self._owed -= _answers_in(waiting.outputs)
         if waiting.heard:
-            for sink in self._sinks:
+            for sink in self._ping_sinks if waiting.plain else self._sinks:
                 _call(sink, waiting.heard)
         if waiting.then is not None:
             _call(waiting.then, waiting.outputs)

@@ -385,7 +385,8 @@ async def test_counters_are_numbers_of_the_gateway_the_runner_and_the_engine(cou
     counter.runner.full, counter.runner.rebuilt, counter.runner.quarantined = True, 9, 8
     after = await counter.body("counters", None)
     assert after == {
-        **before, "ack_wait_seconds": after["ack_wait_seconds"], "sockets_open": 2, "sockets_opened_total": 5, "sockets_closed_total.code.1001": 3,
+        **before, "ack_wait_seconds": after["ack_wait_seconds"],
+        "sockets_open": 2, "sockets_opened_total": 5, "sockets_closed_total.code.1001": 3,
         "handshakes_refused_total": 2, "pings_total": 7, "reports_total": 3, "acks_total": 6,
         "nacks_total.code.bad_field": 4, "full": 1, "rebuilt_total": 9, "quarantined_total": 8,
     }  # fmt: skip

@@ -650,7 +650,7 @@ async def test_a_driver_with_its_own_socket_hears_its_route_alone(floor: LiveFlo
 
 async def test_a_floor_with_its_own_clock_moves_the_phones_instants(floor: LiveFloor) -> None:
     gateway = floor.gateway
-    gateway._own_clock, gateway.wall = True, ManualClock(T0 - 7 * 24 * 60 * MINUTE)
+    gateway.wall = gateway.intake._phones = ManualClock(T0 - 7 * 24 * 60 * MINUTE)
     async with floor.on_duty() as phone:
         wall_ms = gateway.wall.now_ms()
         await phone.ping(None, fix_ms=wall_ms - 3_000)

@@ -90,7 +90,7 @@ async def live_through(folder: Path, inputs: int) -> str:
         clock.at_ms += 50
         speaking = draw.sample(drivers, min(FRAME, left, len(drivers)))
         runner.submit_pings([a_ping_of(driver, numbers, clock.now_ms(), draw) for driver in speaking])
-        while runner.backlog > 20:
+        while runner.backlog > 20 * FRAME:
             await asyncio.sleep(0.001)
     await runner.settled()
     state_hash = runner.engine.hash()

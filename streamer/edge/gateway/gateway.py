@@ -1,4 +1,4 @@
-"""The driver gateway (PROTOCOL §2): the lives of its sockets, from the door to the goodbye, and the routes they are told.
+"""The driver gateway (PROTOCOL §2): its sockets' lives from the door to the goodbye, and the routes they are told.
 
 It must not know how an input is judged or stored: it speaks when the runner says that it is durable.
 
@@ -16,7 +16,7 @@ import structlog
 from websockets.http11 import Request, Response
 
 from streamer.core.errors import StorageError
-from streamer.core.events import Ping, RouteChanged
+from streamer.core.events import RouteChanged
 from streamer.edge.accounts import Accounts
 from streamer.edge.clock import Clock, WallClock
 from streamer.edge.connection import DirectConnection
@@ -70,7 +70,7 @@ class Gateway:
         self._closing = False
         self._accounts_version = accounts.version()
         self._watching: asyncio.Task[None] | None = None
-        runner.listen(self._heard)
+        runner.listen(self._heard, pings=False)
 
     # ------------------------------------------------------------ handshake
 
@@ -174,9 +174,7 @@ class Gateway:
     # ------------------------------------------------------------ routes
 
     def _heard(self, heard: Sequence[Heard]) -> None:
-        for item, outputs in heard:
-            if type(item) is Ping and len(outputs) == 1:
-                continue  # Nearly all are, and a ping alone moves no route.
+        for _, outputs in heard:
             for output in outputs:
                 if isinstance(output, RouteChanged):
                     self._push(output)

@@ -6,6 +6,7 @@ It must not know how sockets come and go, nor how an input is judged or stored.
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import monotonic
 
 from msgspec.structs import force_setattr
 
@@ -20,6 +21,10 @@ from streamer.edge.wire import Close, WireError, decode_frame
 LAST_INSTANT_MS = 2**53
 PAUSE_S = 0.01
 """While the journal or the peer is behind, a socket that waits to be read is looked at again this often."""
+
+
+SAMPLED = 16
+"""Every so many frames one is timed, for `/metrics`: timing each would be felt."""
 
 
 class Intake:
@@ -39,27 +44,31 @@ class Intake:
         self._phones = phones
         self._on_first_word = on_first_word
         self._buckets: dict[str, TokenBucket] = {}
+        self._frames = 0
 
     def take(self, socket: Socket, message: bytes) -> None:
         """Reads one message; its pings go to the runner together, as far as no report stands between them."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = monotonic()
         pings: list[Ping] = []
         flawless = True
         for item in decode_frame(message):
-            if not socket.is_open:
-                break
-            if isinstance(item, WireError):
-                flawless = False
-                socket.refuse(item)
-            elif self._may_enter(socket, item, now_s):
-                if isinstance(item, Ping):
+            if type(item) is Ping:
+                if self._may_enter(socket, item, now_s):
                     pings.append(item)
-                else:
+            elif type(item) is Report:
+                if self._may_enter(socket, item, now_s):
                     self._hand_in(socket, pings)
                     pings = []
                     self._hand_in_report(socket, item)
+            elif isinstance(item, WireError):
+                flawless = False
+                socket.refuse(item)
+            if not socket.is_open:
+                break
         self._hand_in(socket, pings)
-        self.tally.state_s.add(asyncio.get_running_loop().time() - now_s)
+        self._frames += 1
+        if self._frames % SAMPLED == 0:
+            self.tally.state_s.add(monotonic() - now_s)
         if not flawless:
             socket.count_bad_frame()
         if self._is_behind(socket):
@@ -106,18 +115,22 @@ class Intake:
         if not pings:
             return
         self.tally.pings += len(pings)
-        fixes = [ping.fix_ms for ping in pings]
-        self.tally.age_s.add(((self._phones or self.runner).now_ms() - fixes[-1]) / 1000)
+        if self._frames % SAMPLED == 0:
+            self.tally.age_s.add(((self._phones or self.runner).now_ms() - pings[-1].fix_ms) / 1000)
+        fixes = None
         if self._phones is not None:
+            fixes = [ping.fix_ms for ping in pings]
             for ping in pings:
                 force_setattr(ping, "fix_ms", self._on_floor(ping.fix_ms))
         self.runner.submit_pings(pings, partial(self._answer_pings, socket, pings, fixes))
 
     def _answer_pings(
-        self, socket: Socket, pings: Sequence[Ping], fixes: Sequence[int], outputs: Sequence[Output]
+        self, socket: Socket, pings: Sequence[Ping], fixes: Sequence[int] | None, outputs: Sequence[Output]
     ) -> None:
-        for ping, fix_ms, output in zip(pings, fixes, outputs, strict=True):
-            if isinstance(output, PingTaken):
+        """`fixes` are the phones' own `fix_ms`, where they were moved."""
+        for at, (ping, output) in enumerate(zip(pings, outputs, strict=True)):
+            fix_ms = ping.fix_ms if fixes is None else fixes[at]
+            if type(output) is PingTaken:
                 socket.took_ping(ping.driver_id, ping.seq, fix_ms)
             elif isinstance(output, Refused):
                 socket.refuse(error_about(ping, "internal", output.message, fix_ms), output.code, output.retryable)

@@ -8,7 +8,6 @@ from collections import Counter
 from typing import cast
 
 from msgspec import UNSET, Struct, UnsetType, field
-from websockets.protocol import State
 
 from streamer.edge.accounts import TokenOwner
 from streamer.edge.connection import DirectConnection
@@ -71,7 +70,7 @@ class Socket:
     @property
     def is_open(self) -> bool:
         """Whether anything can be said."""
-        return self.connection.state is State.OPEN
+        return self.connection.is_open
 
     @property
     def is_clogged(self) -> bool:

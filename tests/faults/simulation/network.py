@@ -125,6 +125,10 @@ class ServerEnd:
 
     # ------------------------------------------------------------ what the gateway calls
 
+    @property
+    def is_open(self) -> bool:
+        return self.state is State.OPEN
+
     def claim(self) -> bool:
         return True
 

@@ -68,11 +68,14 @@ def hunt(bug: Bug, seeds: int = SEEDS) -> Caught:
 def acknowledge_before_commit() -> Any:
     """Outputs leave when the input was handled, not when it is durable."""
 
-    def settle(runner: Runner) -> None:
+    wait = Runner._wait
+
+    def hasty(runner: Runner, *waiting: Any, **plain: Any) -> None:
+        wait(runner, *waiting, **plain)
         runner._durable = runner._ticket
         runner._release()
 
-    return patch.object(Runner, "_settle", settle)
+    return patch.object(Runner, "_wait", hasty)
 
 
 def reuse_a_sequence_number() -> Any:
