@@ -6,6 +6,7 @@ It must not know how anything is done.
 import asyncio
 import sys
 
+import apsw
 import typer
 
 from streamer.cli import accounts, checks, journals, recordings, run
@@ -37,7 +38,7 @@ def run_app(application: typer.Typer, name: str) -> None:
     """Run a command line, wording what Mallard, or the system under it, raises."""
     try:
         application(prog_name=name)
-    except (MallardError, OSError) as error:
+    except (MallardError, OSError, apsw.Error) as error:
         print(f"{name}: {_one_line(error)}", file=sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -49,4 +50,6 @@ def _one_line(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and not isinstance(error, MallardError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, apsw.Error):
+        text = f"a database in the data directory cannot be used: {text}"
     return " ".join(text.split()) or type(error).__name__

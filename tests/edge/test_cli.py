@@ -69,6 +69,19 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize(
+    "words",
+    ["audit verify", "quarantine list", "record --out x.ndjson.zst", "backup --out copy", "quarantine retry --all"],
+)
+def test_a_file_that_is_no_database_is_one_clear_line(mallard: Mallard, tmp_path: Path, words: str) -> None:
+    (tmp_path / "floor").mkdir()
+    (tmp_path / "floor" / "journal.db").write_bytes(bytes(range(256)) * 100)
+    done = mallard(*words.split(), "--data", "floor")
+    assert done.code == 1
+    assert "not a database" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         ("replay nowhere", 1, "there is no fixture named nowhere; known: "),

@@ -155,7 +155,7 @@ async def expect(phone: Phone, message: object, code: str | None) -> None:
 
 async def test_f13_a_floor_that_plays_a_recording_takes_the_phones_own_time(tmp_path: Path) -> None:
     async with a_live_floor(tmp_path, QUICK) as floor, floor.on_duty() as phone:
-        floor.gateway._own_clock = True
+        floor.gateway.intake._phones = floor.gateway.wall
         floor.gateway.wall.at_ms = T0 + 400 * DAY_MS  # type: ignore[attr-defined]
         await expect(phone, ping_json(1, fix_ms=T0 + 400 * DAY_MS), None)
         await expect(phone, ping_json(2, fix_ms=T0 + 400 * DAY_MS + HOUR_MS), "future")

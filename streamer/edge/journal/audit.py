@@ -91,7 +91,7 @@ def last_link(connection: apsw.Connection) -> Head:
 
 
 def _chained(connection: apsw.Connection) -> Iterator[EntryRow]:
-    everything = connection.execute("SELECT seq, note, at_ms, kind, body, crc, link FROM entry ORDER BY seq, note")
+    everything = select(connection, "SELECT seq, note, at_ms, kind, body, crc, link FROM entry ORDER BY seq, note")
     for row in everything:
         # A row whose link was emptied is still chained by its kind, and one with a foreign kind by its link.
         if row[3] in CHAINED or row[6] is not None:
