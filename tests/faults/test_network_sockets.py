@@ -23,7 +23,7 @@ from streamer.core.events import Tick
 from streamer.edge import link as linking
 from streamer.edge import sockets as opening
 from streamer.edge.accounts import Accounts
-from streamer.edge.gateway import gateway as gatekeeping
+from streamer.edge.gateway import door as gatekeeping
 from streamer.edge.gateway.limits import GatewaySettings
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.server import Streamer
