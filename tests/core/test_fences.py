@@ -26,6 +26,20 @@ def test_index_agrees_with_the_exact_polygons_everywhere() -> None:
     assert held > 500
 
 
+def test_index_agrees_with_the_exact_polygons_along_their_borders() -> None:
+    index = FenceIndex(a_floor(), RULES)
+    draw = np.random.Generator(np.random.PCG64(8))
+    for fence in index.fences.values():
+        corners = shapely.get_coordinates(fence.shape)
+        for lng, lat in corners.tolist():
+            assert fence.id in index.holding(hex_of(lat, lng), lat, lng), "a corner is inside"
+        for start, end in zip(corners[:-1], corners[1:], strict=True):
+            for part, off_lng, off_lat in draw.uniform((0, -2e-6, -2e-6), (1, 2e-6, 2e-6), (20, 3)):
+                lng, lat = (start + part * (end - start) + (off_lng, off_lat)).tolist()
+                exact = bool(shapely.intersects_xy(fence.shape, lng, lat))
+                assert (fence.id in index.holding(hex_of(lat, lng), lat, lng)) == exact
+
+
 def test_approach_ring_is_as_wide_as_it_says() -> None:
     index = FenceIndex(a_floor(), RULES)
     south = index.fences["plaza"].shape.bounds[1]
