@@ -1,5 +1,7 @@
 """Fences: found exactly, crossed without flapping."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import shapely
@@ -33,7 +35,7 @@ def test_index_agrees_with_the_exact_polygons_along_their_borders() -> None:
         corners = shapely.get_coordinates(fence.shape)
         for lng, lat in corners.tolist():
             assert fence.id in index.holding(hex_of(lat, lng), lat, lng), "a corner is inside"
-        for start, end in zip(corners[:-1], corners[1:], strict=True):
+        for start, end in pairwise(corners):
             for part, off_lng, off_lat in draw.uniform((0, -2e-6, -2e-6), (1, 2e-6, 2e-6), (20, 3)):
                 lng, lat = (start + part * (end - start) + (off_lng, off_lat)).tolist()
                 exact = bool(shapely.intersects_xy(fence.shape, lng, lat))
