@@ -11,7 +11,8 @@ from streamer.core.settings import PingRules
 from streamer.core.state import Driver
 
 RADIANS = radians(1)
-GAPS_KEPT = 32
+GAPS_KEPT = 256
+"""Gaps remembered of one driver: a phone that is said no to now and then leaves one each time."""
 RECENT_KEPT = 32
 SPEED_FLOOR_S = 0.5
 """Two fixes closer in time than this are judged as this far apart: phones stamp whole seconds."""
@@ -22,13 +23,17 @@ def is_duplicate(driver: Driver, ping: Ping) -> bool:
     seq = ping.seq
     if seq is None:
         return (ping.fix_ms, ping.lat, ping.lng) in driver.recent
-    return seq <= driver.last_seq and not any(low <= seq <= high for low, high in driver.gaps)
+    known = driver.forgotten_seq < seq <= driver.last_seq
+    return known and not any(low <= seq <= high for low, high in driver.gaps)
 
 
 def refusal(driver: Driver, ping: Ping, at_ms: int, rules: PingRules) -> Refused | None:
     """Why the sender must not expect this ping to be kept, or None."""
     if driver.duty != "on_duty":
         return Refused("off_duty", f"driver {driver.id} is {driver.duty.replace('_', ' ')}; its pings are not stored")
+    if ping.seq is not None and ping.seq <= driver.forgotten_seq:
+        # It may be here and it may not: to acknowledge it would be a guess.
+        return Refused("too_old", f"seq {ping.seq} is further back than is remembered of what has come")
     if ping.fix_ms > at_ms + rules.future_ms:
         return Refused("future", f"fix_ms {ping.fix_ms} is {(ping.fix_ms - at_ms) / 1000:.0f} s ahead of the floor")
     if ping.fix_ms < at_ms - rules.too_old_ms:
@@ -38,7 +43,7 @@ def refusal(driver: Driver, ping: Ping, at_ms: int, rules: PingRules) -> Refused
 
 def note_identity(driver: Driver, ping: Ping) -> None:
     """Remembers the ping, so that its repeat is known. The weak spot: a gap older than `GAPS_KEPT` gaps is forgotten,
-    and a ping that would fill it counts as a duplicate.
+    and a ping from so far back is refused, whether or not it is a repeat.
     """
     seq = ping.seq
     if seq is None:
@@ -46,10 +51,18 @@ def note_identity(driver: Driver, ping: Ping) -> None:
     elif seq == driver.last_seq + 1:
         driver.last_seq = seq
     elif seq > driver.last_seq:
-        driver.gaps = (*driver.gaps, (driver.last_seq + 1, seq - 1))[-GAPS_KEPT:]
+        driver.gaps = (*driver.gaps, (driver.last_seq + 1, seq - 1))
+        _forget_gaps(driver)
         driver.last_seq = seq
     else:
         driver.gaps = tuple(part for gap in driver.gaps for part in _without(gap, seq))
+        _forget_gaps(driver)
+
+
+def _forget_gaps(driver: Driver) -> None:
+    if len(driver.gaps) > GAPS_KEPT:
+        driver.forgotten_seq = driver.gaps[-GAPS_KEPT - 1][1]
+        driver.gaps = driver.gaps[-GAPS_KEPT:]
 
 
 def _without(gap: tuple[int, int], seq: int) -> list[tuple[int, int]]:

@@ -95,6 +95,8 @@ class Driver(Struct):
     last_seq: int = -1
     gaps: tuple[tuple[int, int], ...] = ()
     """Sequence numbers below `last_seq` not seen yet, as closed ranges, oldest first."""
+    forgotten_seq: int = -1
+    """Up to here it is no longer known which sequence numbers were seen."""
     recent: tuple[tuple[int, float, float], ...] = ()
     """Identities of the last pings that came without a `seq`."""
     jumps: tuple[Ping, ...] = ()

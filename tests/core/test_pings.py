@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core.events import DriverRegistered, PingTaken
+from streamer.core.pings import GAPS_KEPT
 from streamer.core.snapshot import dump_state
 from tests.builders import T0, Bench, a_ping, a_report, refusal
 
@@ -137,3 +138,17 @@ def test_any_order_with_repeats_ends_where_sorted_unique_ends(order: list[int], 
     assert marker(shuffled) == marker(sorted_bench)
     assert shuffled.engine.state.drivers["d-1"].gaps == ()
     assert sum(shuffled.engine.state.verdicts.values()) == sum(sorted_bench.engine.state.verdicts.values())
+
+
+def test_a_ping_from_before_what_is_remembered_is_refused_and_not_called_known(on_duty: Bench) -> None:
+    # Every other ping was refused on its way, as by a rate limit, and comes again much later.
+    late = 2 * (GAPS_KEPT + 20)
+    for seq in range(0, late, 2):
+        on_duty.do(a_ping(at_ms=on_duty.at_ms, seq=seq), 100)
+    outcomes = [on_duty.do(a_ping(at_ms=on_duty.at_ms, seq=seq)) for seq in range(1, late, 2)]
+    refused = [seq for seq, outputs in zip(range(1, late, 2), outcomes, strict=True) if refusal(outputs) == "too_old"]
+    taken = [seq for seq, outputs in zip(range(1, late, 2), outcomes, strict=True) if refusal(outputs) is None]
+    assert refused == list(range(1, 2 * 19, 2))
+    assert all(verdict(outputs) != "duplicate" for outputs in outcomes if refusal(outputs) is None)
+    assert len(taken) == len(outcomes) - len(refused) > GAPS_KEPT
+    assert refusal(on_duty.do(a_ping(at_ms=on_duty.at_ms, seq=0))) == "too_old", "it is no longer known"

@@ -295,7 +295,8 @@ async def test_a_later_ack_does_not_speak_for_a_ping_that_was_refused_for_now() 
             while link.uplink.waiting:
                 await link.uplink.say([])
                 await asyncio.sleep(0.05)
-    assert [one.seq for one in link.gate.heard if isinstance(one, Ping)] == [1, 2, 3, 2]
+    # Said again, its ack might still have been one of those on their way; said once more, it cannot be.
+    assert [one.seq for one in link.gate.heard if isinstance(one, Ping)] == [1, 2, 3, 2, 2]
 
 
 async def test_pings_go_in_arrays_and_reports_one_by_one() -> None:

@@ -45,7 +45,7 @@ class Door:
         try:
             owner = self._accounts.owner(token) if token else None
         except StorageError:
-            return connection.respond(503, "tokens cannot be checked now\n")
+            return come_back(connection, "tokens cannot be checked now", RUSH_S)
         if owner is None or owner.kind == "api":
             self._tally.refused += 1
             return unauthorized(connection, "a driver's or a gateway's token is needed, and not a revoked one")

@@ -27,7 +27,7 @@ from streamer.edge.gateway.routes import route_now, route_of
 from streamer.edge.gateway.scope import Scope, covers
 from streamer.edge.gateway.socket import Socket, Tally
 from streamer.edge.runner import Heard, Runner
-from streamer.edge.sockets import peer_of
+from streamer.edge.sockets import come_back, peer_of
 from streamer.edge.wire import Close, Route, Welcome
 
 log = structlog.get_logger("gateway")
@@ -35,6 +35,8 @@ log = structlog.get_logger("gateway")
 PATH = "/v1/drivers"
 SETTLE_S = 1.0
 """At the end, acks wait this long for their commit; a journal that takes longer has stopped."""
+CLOSING_S = 5.0
+"""Who comes while the server closes is asked to come back within this."""
 CUT_S = 0.1
 """A peer that is cut off is gone so soon."""
 
@@ -77,7 +79,7 @@ class Gateway:
     def check_request(self, connection: DirectConnection, request: Request) -> Response | None:
         """Lets a handshake through (None), or answers it."""
         if self._closing:
-            return connection.respond(503, "closing\n")
+            return come_back(connection, "closing", CLOSING_S)
         return self._door.check_request(connection, request, len(self._sockets))
 
     @property
@@ -152,6 +154,8 @@ class Gateway:
         if owner.kind == "gateway":
             return partial(self._join_gateway, socket, Welcome(None, server_ms, None, owner.name))
         driver = self.runner.engine.state.drivers.get(owner.name)
+        if driver is None and self._scope.fits(owner.name):
+            return partial(socket.close, Close.RESTART, "the journal cannot be written now: come again")
         if driver is None:
             return partial(socket.close, Close.NOT_YOURS, "this driver's malls are not on this floor")
         welcome = Welcome(driver.id, server_ms, driver.last_seq)

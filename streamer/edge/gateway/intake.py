@@ -6,6 +6,7 @@ It must not know how sockets come and go, nor how an input is judged or stored.
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from time import monotonic
 
 from msgspec.structs import force_setattr
@@ -20,7 +21,10 @@ from streamer.edge.wire import Close, WireError, decode_frame
 
 LAST_INSTANT_MS = 2**53
 PAUSE_S = 0.01
-"""While the journal or the peer is behind, a socket that waits to be read is looked at again this often."""
+RELEASED = 100
+"""While the journal or the peer is behind, so many sockets that wait to be read are looked at again this often."""
+MOST_BUCKETS = 50_000
+"""Drivers whose rate is remembered; beyond, those who have been silent long enough are forgotten."""
 
 
 SAMPLED = 16
@@ -45,23 +49,30 @@ class Intake:
         self._on_first_word = on_first_word
         self._buckets: dict[str, TokenBucket] = {}
         self._frames = 0
+        self._paused: dict[Socket, None] = {}
+        self._looking: asyncio.TimerHandle | None = None
 
     def take(self, socket: Socket, message: bytes) -> None:
         """Reads one message; its pings go to the runner together, as far as no report stands between them."""
         now_s = monotonic()
         pings: list[Ping] = []
-        flawless = True
+        good = bad = 0
+        if socket.rebuilt != self.runner.rebuilt:
+            socket.rebuilt = self.runner.rebuilt
+            socket.voices.clear()
         for item in decode_frame(message):
             if type(item) is Ping:
+                good += 1
                 if self._may_enter(socket, item, now_s):
                     pings.append(item)
             elif type(item) is Report:
+                good += 1
                 if self._may_enter(socket, item, now_s):
                     self._hand_in(socket, pings)
                     pings = []
                     self._hand_in_report(socket, item)
             elif isinstance(item, WireError):
-                flawless = False
+                bad += 1
                 socket.refuse(item)
             if not socket.is_open:
                 break
@@ -69,7 +80,8 @@ class Intake:
         self._frames += 1
         if self._frames % SAMPLED == 0:
             self.tally.state_s.add(monotonic() - now_s)
-        if not flawless:
+        # Of a gateway's frame the good part counts: one phone behind it must not silence the rest.
+        if bad and not (good and socket.owner.kind == "gateway"):
             socket.count_bad_frame()
         if self._is_behind(socket):
             self._pause(socket)
@@ -81,13 +93,13 @@ class Intake:
             # Of a scoped gateway's drivers even the known have to be looked at: they move from mall to mall.
             refused = self._scope.refusal(socket.owner, item)
             if refused is None and bucket is None:
-                refused = self._first_word(socket, item, now_s)
+                refused = self._first_word(socket, item)
             if refused is not None:
                 socket.refuse(refused)
                 if socket.owner.kind == "driver":
                     socket.close(Close.NOT_YOURS, "a message names another driver")
                 return False
-            bucket = socket.voices[item.driver_id]
+            bucket = self._bucket(socket, item, now_s)
         if not item.driver_id:
             # The decoded record becomes the engine's, as it is; nobody else holds it yet, so it may be completed.
             force_setattr(item, "driver_id", socket.owner.name)
@@ -96,20 +108,27 @@ class Intake:
         socket.limit(error_about(item, "rate_limited", f"more than {self.settings.messages_per_s:g} messages a second"))
         return False
 
-    def _first_word(self, socket: Socket, item: Ping | Report, now_s: float) -> WireError | None:
+    def _first_word(self, socket: Socket, item: Ping | Report) -> WireError | None:
         """A driver is spoken for the first time on this socket: by a gateway, there is an end to how many."""
-        driver_id = item.driver_id or socket.owner.name
         if socket.owner.kind == "gateway":
             most = self.settings.gateway_drivers
             if len(socket.voices) >= most:
                 return error_about(item, "overloaded", f"a gateway's socket speaks for up to {most} drivers")
-            self._on_first_word(socket, driver_id)
+            self._on_first_word(socket, item.driver_id)
+        return None
+
+    def _bucket(self, socket: Socket, item: Ping | Report, now_s: float) -> TokenBucket:
+        driver_id = item.driver_id or socket.owner.name
         bucket = self._buckets.get(driver_id)
         if bucket is None:
+            if len(self._buckets) >= MOST_BUCKETS:
+                self._buckets = {name: kept for name, kept in self._buckets.items() if not kept.is_full(now_s)}
             bucket = TokenBucket(self.settings.messages_per_s, self.settings.messages_burst, now_s)
             self._buckets[driver_id] = bucket
-        socket.voices[item.driver_id] = bucket
-        return None
+        if driver_id in self.runner.engine.state.drivers:
+            # While the journal is full a new driver cannot be registered: then it is tried again with each message.
+            socket.voices[item.driver_id] = bucket
+        return bucket
 
     def _hand_in(self, socket: Socket, pings: list[Ping]) -> None:
         if not pings:
@@ -153,21 +172,31 @@ class Intake:
         return self.runner.backlog > self.settings.backlog_bound or socket.is_clogged
 
     def _pause(self, socket: Socket) -> None:
-        """Stops reading a socket, which is the only way to slow a sender down, until all have caught up.
-
-        Looked at again and again, since neither the journal nor the write buffer says when.
-        """
+        """Stops reading a socket, which is the only way to slow a sender down, until all have caught up."""
         self.tally.pauses += 1
         socket.connection.hold()
-        asyncio.get_running_loop().call_later(PAUSE_S, self._look_again, socket)
+        self._paused[socket] = None
+        self._look_later()
 
-    def _look_again(self, socket: Socket) -> None:
-        if not socket.is_open:
-            return
-        if self._is_behind(socket):
-            asyncio.get_running_loop().call_later(PAUSE_S, self._look_again, socket)
-        else:
-            socket.connection.go_on()
+    def _look_later(self) -> None:
+        if self._paused and self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(PAUSE_S, self._look_again)
+
+    def _look_again(self) -> None:
+        """Lets some of the paused go on.
+
+        One look for all of them, since neither the journal nor a write buffer says when it has caught up; and some at
+        a time, or else they would be behind again at once.
+        """
+        self._looking = None
+        if self.runner.backlog <= self.settings.backlog_bound:
+            for socket in list(islice(self._paused, RELEASED)):
+                del self._paused[socket]
+                if socket.is_open and socket.is_clogged:
+                    self._paused[socket] = None
+                elif socket.is_open:
+                    socket.connection.go_on()
+        self._look_later()
 
     def _on_floor(self, fix_ms: int) -> int:
         phones_ms = self.runner.now_ms() if self._phones is None else self._phones.now_ms()

@@ -58,6 +58,10 @@ class TokenBucket:
         self._until_s = at_s
         """When the bucket is full again."""
 
+    def is_full(self, at_s: float) -> bool:
+        """Whether it is as good as new."""
+        return self._until_s <= at_s
+
     def take(self, at_s: float) -> bool:
         """Takes one, if there is one."""
         until_s = self._until_s

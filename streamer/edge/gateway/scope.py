@@ -24,11 +24,17 @@ class Scope:
             if driver is not None:
                 self.runner.submit(driver)
 
+    def fits(self, driver_id: str) -> bool:
+        """Whether the floor has the malls of a driver of the accounts."""
+        driver = self.accounts.driver(driver_id)
+        return driver is not None and all(mall_id in self.runner.engine.floor.malls for mall_id in driver.mall_ids)
+
     def refusal(self, owner: TokenOwner, item: Ping | Report) -> WireError | None:
         """Why the token must not say this, or None. A driver is who its token says, whatever the message claims."""
         if owner.kind == "gateway":
             return self._gateway_refusal(owner, item)
         if item.driver_id in {"", owner.name}:
+            self.register(owner.name)
             return None
         return error_about(item, "not_yours", f"this token speaks for driver {owner.name} only")
 

@@ -51,6 +51,8 @@ class Socket:
         self.tally = tally
         self.voices: dict[str, TokenBucket] = {}
         """Drivers that have been spoken for on this socket, by the `driver_id` of their messages."""
+        self.rebuilt = 0
+        """The runner's count of rebuilds when `voices` began: what it rests on may be gone after the next."""
         self.taken = self.refused = 0
         self._loop = asyncio.get_running_loop()
         self._ack_interval_s = settings.ack_interval_s

@@ -4,6 +4,7 @@ It must not know how drivers behave or what a route means; it keeps messages unt
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -20,6 +21,8 @@ from streamer.edge.wire import MAX_ITEMS, Ack, Nack, Outgoing, Route
 
 RETRY_S = 2.0
 """A message refused as retryable is sent again after this."""
+DOUBT_S = 2.0
+"""So long after a message was said again, an ack may be one that was on its way: they wait for up to a second."""
 KEPT = 10_000
 """Messages kept for a driver through an outage; the oldest pings beyond it are lost, as a phone would lose them."""
 
@@ -55,6 +58,8 @@ class Uplink:
         self._url, self._headers, self._on_route = url, {"Authorization": f"Bearer {token}"}, on_route
         self._kept: dict[str, dict[Key, Said]] = {}
         self._again: list[tuple[float, str, Key]] = []
+        self._refused: dict[tuple[str, Key], float] = {}
+        """Messages refused for now, and from when an ack of a later ping may be taken to speak for them too."""
         self._socket: ClientConnection | None = None
         self._closing = False
         self._answered = asyncio.Event()
@@ -119,6 +124,7 @@ class Uplink:
     async def _talk(self, socket: ClientConnection) -> None:
         self.connects += 1
         self._again.clear()
+        self._refused.clear()
         self._socket = socket
         await self._send([message for kept in self._kept.values() for message in kept.values()])
         async for text in socket:
@@ -144,12 +150,9 @@ class Uplink:
             case Ack(driver_id=str() as driver_id, id=str() as report_id):
                 self._drop(driver_id, [report_id])
             case Ack(driver_id=str() as driver_id, seq=int() as seq):
-                # A later ping's ack does not speak for one that was refused and waits to be said again.
-                refused = {key for _, whose, key in self._again if whose == driver_id}
-                kept = self._kept.get(driver_id, {})
-                self._drop(
-                    driver_id, [key for key in kept if isinstance(key, int) and key <= seq and key not in refused]
-                )
+                now_s = asyncio.get_running_loop().time()
+                covered = [key for key in self._kept.get(driver_id, {}) if isinstance(key, int) and key <= seq]
+                self._drop(driver_id, [key for key in covered if self._refused.get((driver_id, key), 0.0) <= now_s])
             case Nack(driver_id=str() as driver_id, id=str() as report_id):
                 self._hear_refusal(driver_id, report_id, heard)
             case Nack(driver_id=str() as driver_id, seq=int() as seq):
@@ -159,7 +162,9 @@ class Uplink:
 
     def _hear_refusal(self, driver_id: str, key: Key, nack: Nack) -> None:
         if nack.retryable:
+            self._again = [entry for entry in self._again if entry[1:] != (driver_id, key)]
             self._again.append((asyncio.get_running_loop().time() + RETRY_S, driver_id, key))
+            self._refused[driver_id, key] = math.inf
         elif self._kept.get(driver_id, {}).pop(key, None) is not None:
             self.refused[nack.code] = self.refused.get(nack.code, 0) + 1
 
@@ -168,12 +173,19 @@ class Uplink:
         now_s = asyncio.get_running_loop().time()
         due = [entry for entry in self._again if entry[0] <= now_s]
         self._again = [entry for entry in self._again if entry[0] > now_s]
-        return [self._kept[driver_id][key] for _, driver_id, key in due if key in self._kept.get(driver_id, {})]
+        due = [entry for entry in due if entry[2] in self._kept.get(entry[1], {})]
+        for _, driver_id, key in due:
+            if self._refused.get((driver_id, key)) == math.inf:
+                self._refused[driver_id, key] = now_s + DOUBT_S
+            # Said again until it is covered: a repeat has no effect, and brings an ack.
+            self._again.append((now_s + DOUBT_S, driver_id, key))
+        return [self._kept[driver_id][key] for _, driver_id, key in due]
 
     def _drop(self, driver_id: str, keys: Sequence[Key]) -> None:
         kept = self._kept.get(driver_id, {})
         for key in keys:
             self.acked += kept.pop(key, None) is not None
+            self._refused.pop((driver_id, key), None)
         if not self.waiting:
             self._answered.set()
 
