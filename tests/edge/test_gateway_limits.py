@@ -5,6 +5,7 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -303,6 +304,67 @@ async def test_one_flooding_driver_does_not_close_its_gateway(tmp_path: Path) ->
         async with asyncio.timeout(5):
             while (await fleet.hear("ack")) != {"type": "ack", "seq": 1, "driver_id": "g-2"}:
                 pass
+
+
+async def test_one_bad_phone_does_not_close_its_gateway(tmp_path: Path) -> None:
+    settings = GatewaySettings(bad_frames_per_min=5, close_timeout_s=0.5)
+    async with a_live_floor(tmp_path, settings) as floor, floor.phone(floor.gateway_token()) as fleet:
+        await fleet.report("on_duty", driver_id="g-1")
+        for seq in range(20):
+            await fleet.say([ping_json(seq, driver_id="g-1"), ping_json(seq, driver_id="g-2", lat="north")])
+        async with asyncio.timeout(5):
+            while (await fleet.hear("ack")).get("seq") != 19:
+                pass
+        for _ in range(7):
+            await fleet.say([{"type": "ping"}])
+        assert await fleet.closed() == Close.BROKEN_RULES, "a frame of which nothing is good is another matter"
+
+
+async def test_whoever_is_new_while_the_journal_is_full_is_asked_to_come_again(floor: LiveFloor) -> None:
+    async with floor.phone(floor.gateway_token()) as fleet:
+        await fleet.hear("welcome")
+        floor.runner.full = True
+        async with floor.phone(floor.driver_token("d-new")) as phone:
+            assert await phone.closed() == Close.RESTART
+        await fleet.say({"type": "report", "id": "r-1", "report": "on_duty", "driver_id": "g-new", "fix_ms": T0})
+        assert (await fleet.hear("nack"))["code"] == "storage_full"
+        floor.runner.full = False
+        assert (await fleet.report("on_duty", driver_id="g-new"))["driver_id"] == "g-new"
+    async with floor.phone(floor.driver_token("d-new")) as phone:
+        assert (await phone.hear("welcome"))["driver_id"] == "d-new"
+
+
+async def test_a_driver_whose_registration_was_taken_back_is_registered_again(floor: LiveFloor) -> None:
+    async with floor.phone(floor.gateway_token()) as fleet:
+        await fleet.report("on_duty", driver_id="g-1")
+        # What a failed commit leaves behind: an engine rebuilt without what was not durable.
+        del floor.runner.engine.state.drivers["g-1"]
+        floor.runner.rebuilt += 1
+        again = await fleet.report("on_duty", driver_id="g-1", id="again")
+        assert again == {"type": "ack", "id": "again", "driver_id": "g-1"}
+
+
+async def test_however_many_are_paused_they_are_looked_at_together(tmp_path: Path) -> None:
+    settings = GatewaySettings(backlog_bound=5, ack_interval_s=0.0, close_timeout_s=0.5)
+    async with a_live_floor(tmp_path, settings) as floor, AsyncExitStack() as stack:
+        phones = [await stack.enter_async_context(floor.on_duty(f"d-{number}")) for number in range(8)]
+        floor.journal.held = True
+        for phone in phones:
+            for seq in range(10):
+                await phone.ping(seq, fix_ms=T0 + seq)
+        await asyncio.sleep(0.1)
+        assert len(floor.gateway.intake._paused) == 8
+        looks = floor.gateway.tally.pauses
+        await asyncio.sleep(0.1)
+        assert floor.gateway.tally.pauses == looks, "nobody goes on while the journal is behind"
+        floor.journal.held = False
+        floor.journal.commit()
+        async with asyncio.timeout(5):
+            for phone in phones:
+                while (await phone.hear("ack")).get("seq") != 9:
+                    pass
+            while floor.gateway.intake._paused:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_backlog_of_an_offline_hour_is_taken_as_it_comes(floor: LiveFloor) -> None:
