@@ -38,7 +38,8 @@ def _end_with_parent(server: uvicorn.Server) -> None:
     # The bare descriptor: a thread inside sys.stdin's own buffer would keep the interpreter from ending cleanly.
     while os.read(0, 1024):
         pass
-    server.force_exit = server.should_exit = True
+    # Not `force_exit`: without its orderly end the app is cancelled, which uvicorn prints as a traceback.
+    server.should_exit = True
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ from streamer.core.orders import ENDED, QUEUED
 from streamer.core.routes import Planner
 from streamer.core.settings import Settings
 from streamer.core.snapshot import state_hash
-from streamer.core.state import Driver, FencePresence, State
+from streamer.core.state import Driver, FencePresence, Order, State
 from streamer.core.travel import Travel
 
 
@@ -206,10 +206,15 @@ class Engine:
                 continue  # Time alone changes nothing of it; in a large fleet most are like this.
             if driver.duty == "on_duty":
                 outputs.extend(self._tick_driver(driver, at_ms))
+        over: list[Order] = []
+        over_before_ms = at_ms - self.settings.history_kept_ms
         for order in self.state.orders.values():
-            if order.status in QUEUED and self.assignments.refresh_queued(order, at_ms):
-                outputs.append(OrderChanged(order.id, order.mall_id, versioned=False))
-        self._forget(at_ms)
+            if order.status in QUEUED:
+                if self.assignments.refresh_queued(order, at_ms):
+                    outputs.append(OrderChanged(order.id, order.mall_id, versioned=False))
+            elif order.updated_ms < over_before_ms and order.status in ENDED:
+                over.append(order)
+        self._forget(at_ms, over)
         return tuple(outputs)
 
     def _tick_driver(self, driver: Driver, at_ms: int) -> list[Output]:
@@ -225,20 +230,22 @@ class Engine:
             outputs.append(DriverChanged(driver.id))
         return outputs
 
-    def _forget(self, at_ms: int) -> None:
-        """Drops what is long over, oldest first; both mappings are in the order things were added."""
+    def _forget(self, at_ms: int, over: list[Order]) -> None:
+        """Drops the orders that are long over, and the oldest keys and commands.
+
+        Orders end in any order. Keys and commands are in the order of their time: after a young one comes no old one.
+        """
+        state = self.state
+        for order in over:
+            del state.orders[order.id]
+            if order.external_id is not None:
+                state.external.pop(f"{order.mall_id}/{order.external_id}", None)
         before_ms = at_ms - self.settings.keys_kept_ms
-        while self.state.keys and (first := next(iter(self.state.keys.items())))[1].at_ms < before_ms:
-            del self.state.keys[first[0]]
+        while state.keys and (first := next(iter(state.keys.items())))[1].at_ms < before_ms:
+            del state.keys[first[0]]
         before_ms = at_ms - self.settings.history_kept_ms
-        while self.state.orders:
-            order = next(iter(self.state.orders.values()))
-            if order.status not in ENDED or order.updated_ms >= before_ms:
-                break
-            del self.state.orders[order.id]
-            self.state.external.pop(f"{order.mall_id}/{order.external_id}", None)
-        while self.state.commands and (oldest := next(iter(self.state.commands.values()))).at_ms < before_ms:
-            del self.state.commands[oldest.id]
+        while state.commands and (oldest := next(iter(state.commands.values()))).at_ms < before_ms:
+            del state.commands[oldest.id]
 
     def _index(self, driver: Driver) -> None:
         """Keeps both look-up indexes true to the driver's cell and state."""

@@ -23,17 +23,14 @@ NEAR_RINGS = 3
 EDGE_M = 200.786
 """Average edge of a res-9 cell. Source: h3geo.org, table of cell statistics."""
 CELLS_KEPT = 20_000
-"""Look-ups remembered of one mall; a driver may be anywhere on the globe."""
+"""Cells remembered by each look-up; a driver may be anywhere on the globe."""
 MAX_RINGS = 24
-RING_MARGIN = 0.85
-"""Cells near some places are smaller than average; distances promised by rings are cut by this."""
+CLEAR_MARGIN = 0.999
+"""For points on the very edge of a cell, and for our radius of the Earth against H3's: a millionth would do."""
+WRAP_LNG = 170.0
+"""From this longitude on, a driver measured may be across the antimeridian."""
 
 RADIANS = radians(1)
-SAFE = (
-    -1.0,
-    *(((ring - 0.5) * RING_MARGIN * sqrt(3) * EDGE_M / METRES_PER_DEG) ** 2 for ring in range(1, MAX_RINGS + 1)),
-)
-"""By ring: the squared distance in degrees of latitude below which all are in this ring or one before it."""
 
 UNCOLLECTED = frozenset({"placed", "ready", "assigned", "enroute_to_pickup", "arrived_at_pickup"})
 
@@ -58,6 +55,32 @@ def boundary(cell: int) -> list[list[float]]:
 def _ring(cell: int, k: int) -> tuple[int, ...]:
     """The cells `k` steps away. Malls are asked about again and again, and stay where they are: theirs are at hand."""
     return tuple(h3.grid_ring(cell, k))
+
+
+@lru_cache(maxsize=4096)
+def _clear(origin: int, k: int) -> float:
+    """How near to a point of `origin` a point outside its first `k` rings can be, squared, in degrees of latitude.
+
+    Who leaves the rings crosses the next one, so no such point is nearer than the nearest cell of that: the distance
+    of the centres less the reach of both cells. These very cells are measured, because cells differ in size and shape
+    from place to place, by half and more around the pentagons. In a regular grid the bound is short by less than a
+    tenth of an edge. It is of great circles; `flat_m` is never below them (on this
+    scale by a hundred-millionth at most), so it holds of that too. Negative if nothing can be promised.
+    """
+    centre, reach_m = _extent(origin)
+    gap_m = inf
+    for cell in _ring(origin, k + 1):
+        there, reaches_m = _extent(cell)
+        gap_m = min(gap_m, h3.great_circle_distance(centre, there, unit="m") - reaches_m)
+    clear_deg = CLEAR_MARGIN * (gap_m - reach_m) / METRES_PER_DEG
+    return float(clear_deg * clear_deg) if clear_deg > 0 else -1.0
+
+
+@lru_cache(maxsize=CELLS_KEPT)
+def _extent(cell: int) -> tuple[tuple[float, float], float]:
+    """The cell's centre, (lat, lng), and the metres from it to the farthest corner."""
+    centre = h3.cell_to_latlng(cell)
+    return centre, max(h3.great_circle_distance(centre, corner, unit="m") for corner in h3.cell_to_boundary(cell))
 
 
 class DriverIndex:
@@ -102,14 +125,14 @@ class DriverIndex:
     def nearest(self, lat: float, lng: float, k: int) -> list[tuple[str, float]]:
         """The `k` nearest as (driver id, metres), nearest first, ties by id.
 
-        Rings of cells are added until no unseen cell can hold a nearer driver; past `MAX_RINGS` (about 8 km) the few
-        that are left are simply measured.
+        Rings of cells are added until no unseen cell can hold a nearer driver; past `MAX_RINGS` (about 7 km, 5 km
+        where cells are small) the few that are left are simply measured.
         """
         if k <= 0:
             return []
         found: list[tuple[float, str]] = []
         origin, bound, seen = hex_of(lat, lng), inf, 0
-        for ring, safe in enumerate(SAFE):
+        for ring in range(MAX_RINGS + 1):
             crowds = [self.cells[cell] for cell in _ring(origin, ring) if cell in self.cells]
             seen += sum(map(len, crowds))
             found += _measured(lat, lng, crowds, bound)
@@ -117,7 +140,7 @@ class DriverIndex:
                 found.sort()
                 del found[k:]
                 bound = found[-1][0]
-            if bound <= safe or seen == len(self):
+            if seen == len(self) or (bound < inf and bound <= _clear(origin, ring)):
                 break
         else:
             found = _measured(lat, lng, self.cells.values(), inf)
@@ -131,7 +154,7 @@ def _measured(lat: float, lng: float, crowds: Iterable[dict[str, Driver]], bound
     This is `geo.flat_m` without its root, and with the cosine of the middle latitude by the first three terms of its
     series, which is right to a millionth at 100 km: nine tenths of a search are spent here.
     """
-    across, half = abs(lng) > 179.0, RADIANS / 2
+    across, half = abs(lng) > WRAP_LNG, RADIANS / 2
     wide, narrows, bends = cos(lat * RADIANS), sin(lat * RADIANS) * half, cos(lat * RADIANS) * half * half / 2
     pairs = []
     for members in crowds:

@@ -22,6 +22,7 @@ TEXT_FRAME = 0x81
 WHOLE_FRAMES = frozenset({TEXT_FRAME, 0x82})
 """First bytes of a whole, final, uncompressed frame of text or bytes; nothing else is read here."""
 LONGEST_HEADER = 14
+BLANK_LINE = b"\r\n\r\n"
 
 
 class DirectConnection(ServerConnection):
@@ -41,6 +42,11 @@ class DirectConnection(ServerConnection):
         self._sink: Sink | None = None
         self._early: list[bytes] = []
         self._request_end = b""
+        """The last bytes of the request so far: its blank line may come in two pieces."""
+        self._asked = False
+        """Whether the request has come whole."""
+        self._spoke_early = False
+        """Whether anything came behind it before it was answered."""
         self._tail = bytearray()
         """The beginning of a frame that has not come whole yet."""
         self._needed = 0
@@ -58,17 +64,18 @@ class DirectConnection(ServerConnection):
         Returns False, and changes nothing, when the peer sent more than its request without waiting for the answer,
         which RFC 6455 §4.1 forbids: the library may then be in the middle of a frame.
         """
-        self._claimed = self.is_open = self._request_end == b"\r\n\r\n"
+        self._claimed = self.is_open = not self._spoke_early
         return self._claimed
 
     def listen(self, sink: Sink) -> None:
         """Have `sink` called with each message, in order, as its last byte arrives."""
-        self._sink = sink
+        self._sink, self._held = sink, False
         early, self._early = self._early, []
         for message in early:
             if self.is_open:
                 self._deliver(message, is_text=False)  # What had to be looked at in its text was, as it came.
-        self.go_on()
+        if not self._held:
+            self.go_on()
 
     def say(self, *texts: bytes) -> None:
         """Write text frames at once, in one piece; when the connection is no longer open they are dropped."""
@@ -111,7 +118,7 @@ class DirectConnection(ServerConnection):
         """Takes bytes off the network: messages to the sink, the unusual to the library."""
         if not self.is_open or self.protocol.state is not OPEN:
             if self.protocol.state is State.CONNECTING:
-                self._request_end = (self._request_end + data)[-4:]
+                self._note_request(data)
             self._to_library(data)
         elif self._tail or self._held:
             self._tail += data
@@ -120,9 +127,15 @@ class DirectConnection(ServerConnection):
         else:
             self._read(data)
 
+    def eof_received(self) -> None:
+        """The peer will say no more; what it left unfinished never will be finished."""
+        self._tail.clear()
+        super().eof_received()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more will come."""
+        """Nothing more will come, and what was not read is let go: the library takes no bytes after the end."""
         self.is_open = False
+        self._tail.clear()
         super().connection_lost(exc)
 
     def process_event(self, event: Event) -> None:
@@ -134,6 +147,15 @@ class DirectConnection(ServerConnection):
             super().process_event(event)
 
     # ------------------------------------------------------------ reading
+
+    def _note_request(self, data: bytes) -> None:
+        """Sees where the request ends, which is at its first blank line: a frame behind it may hold another."""
+        if self._asked:
+            self._spoke_early = True
+            return
+        _, blank_line, rest = (self._request_end + data).partition(BLANK_LINE)
+        self._asked, self._spoke_early = bool(blank_line), bool(rest)
+        self._request_end = (self._request_end + data)[-3:]
 
     def _read_tail(self) -> None:
         data = bytes(self._tail)

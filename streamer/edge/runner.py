@@ -93,6 +93,7 @@ class Runner:
         self._sinks: list[Sink] = []
         self._ping_sinks: list[Sink] = []
         self._waiting: deque[_Waiting] = deque()
+        self._settling: list[asyncio.Future[None]] = []
         self._owed = 0
         self._ticket = self._durable = 0
         self._releasing = False
@@ -111,7 +112,11 @@ class Runner:
             self._tasks.append(asyncio.create_task(self._tick_on()))
 
     async def stop(self) -> None:
-        """Wait until everything is durable and said, leave a snapshot for a quick start, close the journal."""
+        """Wait until everything is durable and said, leave a snapshot for a quick start, close the journal.
+
+        Raises:
+            StorageError: the last of it could not be made durable; the journal is closed all the same.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -251,14 +256,21 @@ class Runner:
 
         Raises:
             StorageFullError: it was taken back, because the journal could not be written.
+            StorageError: the journal failed for good, before or meanwhile: nobody will ever know.
         """
+        if self.fault is not None:
+            raise self.fault
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         full = StorageFullError("the journal cannot be written now")
         self.barrier(
             lambda: None if future.done() else future.set_result(None),
             lambda: None if future.done() else future.set_exception(full),
         )
-        await future
+        self._settling.append(future)
+        try:
+            await future
+        finally:
+            self._settling.remove(future)
 
     async def ask(self, item: Input) -> tuple[Output, ...]:
         """Submit an input and return its outputs once they are durable."""
@@ -334,6 +346,9 @@ class Runner:
         log.error("journal_failed", error=str(error))
         self.fault = error
         self.broken.set()
+        for future in self._settling:
+            if not future.done():
+                future.set_exception(error)
 
     def _take_back(self) -> None:
         """Undo, by rebuilding, what was handled and cannot be made durable; tell its senders to try again."""

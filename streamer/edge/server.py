@@ -18,7 +18,7 @@ from msgspec import Struct
 from websockets.asyncio.server import Server
 from websockets.http11 import Request, Response
 
-from streamer.core.errors import ConfigurationError, MallFileError, StorageError
+from streamer.core.errors import ConfigurationError, MallFileError
 from streamer.core.malls import Floor, parse_malls
 from streamer.core.settings import Settings
 from streamer.edge import link
@@ -33,7 +33,7 @@ from streamer.edge.gateway import gateway
 from streamer.edge.gateway.gateway import Gateway
 from streamer.edge.gateway.limits import GatewaySettings
 from streamer.edge.journal import retention
-from streamer.edge.journal.contract import SCHEMA, JournalHeader
+from streamer.edge.journal.contract import SCHEMA, JournalHeader, StorageFullError
 from streamer.edge.journal.recovery import recover
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.link import Link, link_secret
@@ -120,7 +120,8 @@ class Streamer:
             return self._probed(connection, request.path)
         door = self._doors.get(request.path.partition("?")[0])
         if door is None:
-            return connection.respond(404, f"there is no {request.path[:100]}; sockets are {', '.join(self._doors)}\n")
+            known = f"sockets are {', '.join(self._doors)}; pages, REST and /metrics are on the dashboard's port"
+            return connection.respond(404, f"there is no {request.path[:100]} here: {known}\n")
         return door.check_request(connection, request)
 
     async def _handle(self, connection: DirectConnection) -> None:
@@ -213,12 +214,21 @@ async def run_until_stopped(runner: Runner, beside: Awaitable[object] | None) ->
 
 
 async def shut_down(streamer: Streamer, runner: Runner, accounts: Accounts) -> None:
-    """Close the sockets, make everything durable, let go of the files; all within `DRAIN_S` or so."""
+    """Close the sockets, make everything durable, let go of the files; all within `DRAIN_S` or so.
+
+    Raises:
+        StorageError: the journal failed for good, be it only now.
+    """
     with suppress(TimeoutError):
         await asyncio.wait_for(streamer.close(), DRAIN_S)
-    with suppress(StorageError):
-        await runner.stop()
-    accounts.close()
+    try:
+        # A full disk is no fault: it was logged, and what it took back was never acknowledged.
+        with suppress(StorageFullError):
+            await runner.stop()
+    finally:
+        accounts.close()
+    if runner.fault is not None:
+        raise runner.fault
 
 
 def open_journal(options: LiveOptions) -> SqliteJournal:

@@ -100,6 +100,28 @@ def test_old_orders_and_keys_are_forgotten(bench: Bench) -> None:
     assert (state.orders, state.external, state.keys, state.commands) == ({}, {}, {}, {})
 
 
+def test_stuck_order_keeps_no_later_one_in_memory(bench: Bench) -> None:
+    """Thirty days of an order an hour, beside one that is never ended."""
+    stuck = bench.place(external_id="stuck")
+    state, most = bench.engine.state, 0
+    for hour in range(30 * 24):
+        bench.command("cancel", bench.place(external_id=f"x-{hour}", key=f"k-{hour}"))
+        bench.do(Tick(), 3_600_000)
+        most = max(most, len(state.orders))
+    kept = bench.engine.settings.history_kept_ms // 3_600_000
+    assert most == len(state.orders) == kept + 1
+    assert next(iter(state.orders)) == stuck.id
+    assert set(state.external.values()) == set(state.orders)
+    assert (len(state.commands), len(state.keys)) == (kept, bench.engine.settings.keys_kept_ms // 3_600_000)
+
+
+def test_forgotten_order_takes_no_other_orders_number_with_it(bench: Bench) -> None:
+    bench.command("cancel", bench.place())
+    named = bench.place(external_id="None")
+    bench.do(Tick(), 49 * 3_600_000)
+    assert bench.engine.state.external == {"plaza/None": named.id}
+
+
 def test_views_carry_what_the_protocol_names(bench: Bench) -> None:
     a_history(bench)
     order = json.loads(msgspec.json.encode(order_view(bench.engine.state.orders["o-1"])))

@@ -1,23 +1,33 @@
 """Hexes: the nearest are the nearest, the indexes stay true, and the layers count what is there."""
 
+from math import sqrt
+
 import h3.api.basic_int as h3
 import numpy as np
 import pytest
 
-from streamer.core.geo import flat_m
-from streamer.core.hexes import DriverIndex, HexGrid, boundary, hex_name, hex_of
+from streamer.core.geo import METRES_PER_DEG, flat_m
+from streamer.core.hexes import DriverIndex, HexGrid, _clear, boundary, hex_name, hex_of
 from streamer.core.state import Driver
 from tests.builders import MALL, Bench, a_floor, a_ping
 
 
-def crowd(number: int, spread_deg: float, seed: int) -> tuple[DriverIndex, dict[str, Driver]]:
+def crowd(
+    number: int, spread_deg: float, seed: int, middle: tuple[float, float] = MALL
+) -> tuple[DriverIndex, dict[str, Driver]]:
     draw = np.random.Generator(np.random.PCG64(seed))
     index, drivers = DriverIndex(), {}
     for n in range(number):
-        ping = a_ping(f"d-{n}", 0, *(float(x) for x in draw.normal(0, spread_deg, 2)))
+        north, east = (float(x) for x in draw.normal(0, spread_deg, 2))
+        lng = (middle[1] + east + 180) % 360 - 180
+        ping = a_ping(f"d-{n}", 0, middle[0] + north - MALL[0], lng - MALL[1])
         drivers[f"d-{n}"] = Driver(f"d-{n}", "", 5, (), None, ping=ping, cell=hex_of(ping.lat, ping.lng))
         index.put(drivers[f"d-{n}"])
     return index, drivers
+
+
+def by_measuring_all(lat: float, lng: float, drivers: dict[str, Driver]) -> list[tuple[float, str]]:
+    return sorted((flat_m(lat, lng, d.ping.lat, d.ping.lng), d.id) for d in drivers.values() if d.ping)
 
 
 @pytest.mark.parametrize(
@@ -28,10 +38,54 @@ def crowd(number: int, spread_deg: float, seed: int) -> tuple[DriverIndex, dict[
 def test_nearest_by_rings_is_nearest_by_measuring_all(number: int, spread: float, k: int, seed: int) -> None:
     index, drivers = crowd(number, spread, seed)
     lat, lng = MALL[0] + 0.01 * seed, MALL[1]
-    measured = sorted((flat_m(lat, lng, d.ping.lat, d.ping.lng), d.id) for d in drivers.values() if d.ping)
+    measured = by_measuring_all(lat, lng, drivers)
     nearest = index.nearest(lat, lng, k)
     assert [driver_id for driver_id, _ in nearest] == [driver_id for _, driver_id in measured[:k]]
     assert [metres for _, metres in nearest] == pytest.approx([metres for metres, _ in measured[:k]], rel=1e-6)
+
+
+PENTAGON = h3.cell_to_latlng(sorted(h3.get_pentagons(9))[3])
+PLACES = {
+    "Las Vegas": MALL, "Oslo": (59.9, 10.75), "Stockholm": (59.33, 18.06), "London": (51.5, -0.12),
+    "Lagos": (6.5, 3.4), "next to a pentagon": (PENTAGON[0] + 0.003, PENTAGON[1]), "antimeridian": (-16.5, 179.999),
+    "far north": (84.0, 20.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "spread"), [(12, 0.05), (40, 0.035), (150, 0.035), (400, 0.035), (2000, 0.02)])
+@pytest.mark.parametrize("place", PLACES)
+def test_nearest_is_right_wherever_cells_are_small_or_bent(place: str, number: int, spread: float) -> None:
+    middle = PLACES[place]
+    asked = np.random.Generator(np.random.PCG64(number)).uniform(-0.01, 0.01, (15, 2))
+    for seed in range(8):
+        index, drivers = crowd(number, spread, seed, middle)
+        for north, east in asked:
+            lat, lng = middle[0] + float(north), (middle[1] + float(east) + 180) % 360 - 180
+            measured = by_measuring_all(lat, lng, drivers)[:10]
+            assert [driver_id for driver_id, _ in index.nearest(lat, lng, 10)] == [d for _, d in measured]
+
+
+def test_few_and_far_drivers_are_measured_the_short_way_across_the_antimeridian() -> None:
+    index, drivers = crowd(12, 1.0, 1, (65.0, -178.9))
+    assert {driver.ping.lng > 0 for driver in drivers.values() if driver.ping} == {True, False}
+    measured = by_measuring_all(65.0, -178.9, drivers)
+    assert [driver_id for driver_id, _ in index.nearest(65.0, -178.9, 12)] == [d for _, d in measured]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nothing_outside_the_rings_is_nearer_than_they_promise(place: str) -> None:
+    """By the corners: the shortest way between two cells begins or ends at one."""
+    origin = hex_of(*PLACES[place])
+    for rings in range(7):
+        clear_m = METRES_PER_DEG * sqrt(max(0.0, _clear(origin, rings)))
+        ways = [
+            flat_m(*here, *there)
+            for here in h3.cell_to_boundary(origin)
+            for cell in h3.grid_ring(origin, rings + 1)
+            for there in h3.cell_to_boundary(cell)
+        ]
+        edge_m = h3.average_hexagon_edge_length(9, unit="m")
+        assert min(ways) - 1.2 * edge_m <= clear_m <= min(ways)
 
 
 def test_index_moves_and_drops_without_leaving_empty_cells() -> None:

@@ -13,7 +13,11 @@ import uvloop
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
+from websockets.asyncio.client import connect
+from websockets.http11 import Request
 
+from streamer.edge.connection import DirectConnection
+from streamer.edge.sockets import serve_sockets
 from tests.edge.frames_kit import (
     BINARY,
     CLOSE,
@@ -25,6 +29,7 @@ from tests.edge.frames_kit import (
     TEXT,
     WAYS,
     Came,
+    DirectWay,
     Line,
     Way,
     a_line,
@@ -35,6 +40,8 @@ from tests.edge.frames_kit import (
 
 GOODBYE = close(1000)
 AGREED = answer(CLOSE, struct.pack("!H", 1000))
+BLANK = b"\r\n\r\n"
+"""How a request ends, and what a frame may well hold."""
 EURO = "€".encode()
 """Three bytes of one character."""
 
@@ -283,7 +290,17 @@ def test_long_ones_cut_in_their_headers_and_near_their_ends(lines: Lines, name: 
 
 
 @pytest.mark.parametrize(
-    "early", [frame(TEXT, b"a"), frame(TEXT, b"a")[:7], frame(PING, b"p"), frame(TEXT, b"a") * 3, b"\n", b"\r\n\r\n"]
+    "early",
+    [
+        frame(TEXT, b"a"),
+        frame(TEXT, b"a")[:7],
+        frame(PING, b"p"),
+        frame(TEXT, b"a") * 3,
+        b"\n",
+        b"\r\n\r\n",
+        frame(TEXT, b"abcd", mask=bytes(a ^ b for a, b in zip(b"abcd", BLANK, strict=True))),
+        b"\x81\xfe\x00\x80" + BLANK,
+    ],
 )
 @pytest.mark.parametrize("apart", [False, True], ids=["in one segment", "byte by byte"])
 async def test_who_does_not_wait_for_the_answer_to_its_handshake_is_not_let_in(early: bytes, apart: bool) -> None:
@@ -434,3 +451,62 @@ async def test_nothing_is_said_after_the_goodbye(direct: Line) -> None:
         came = await talk.end()
     assert came.wire == answer(CLOSE, struct.pack("!H", 4409) + b"newer")
     assert came.messages == []
+
+
+async def test_what_is_left_unread_when_the_connection_is_lost_is_let_go(direct: Line) -> None:
+    async with direct.talk() as talk:
+        connection = talk.server_side
+        assert isinstance(connection, DirectWay)
+        connection.hold()
+        connection.data_received(frame(TEXT, b"unread") * 3)
+        connection.transport.abort()
+        await connection.connection_lost_waiter
+        connection.go_on()
+        await connection.ended(1)
+    assert talk.came.messages == []
+
+
+async def test_a_peer_that_hangs_up_in_the_middle_of_a_frame_during_the_goodbye_harms_nothing(direct: Line) -> None:
+    async with direct.talk() as talk:
+        connection = talk.server_side
+        assert isinstance(connection, DirectWay)
+        connection.data_received(frame(TEXT, b"half")[:7])
+        connection.end(1001, "")
+        connection.eof_received()
+        connection.go_on()
+        await connection.ended(1)
+    assert talk.came.messages == []
+
+
+async def test_a_sink_that_holds_at_what_came_before_it_is_given_no_more() -> None:
+    heard: list[bytes] = []
+    connections: asyncio.Queue[DirectConnection] = asyncio.Queue()
+    done = asyncio.Event()
+
+    async def handle(connection: DirectConnection) -> None:
+        connections.put_nowait(connection)
+        await done.wait()
+
+    def claim(connection: DirectConnection, _request: Request) -> None:
+        assert connection.claim()
+
+    server = await serve_sockets(handle, claim, "127.0.0.1", 0)
+    async with connect(f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/") as client:
+        connection = await connections.get()
+        for text in ("first", "second", "third"):
+            await client.send(text)
+        await asyncio.sleep(0.05)
+
+        def sink(message: bytes) -> None:
+            heard.append(message)
+            connection.hold()
+
+        connection.listen(sink)
+        await asyncio.sleep(0.05)
+        assert heard == [b"first"]
+        connection.go_on()
+        await asyncio.sleep(0.05)
+        assert heard == [b"first", b"second"]
+        done.set()
+    server.close()
+    await server.wait_closed()

@@ -5,6 +5,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 
@@ -188,3 +189,31 @@ def test_an_old_copy_of_the_database_alone_is_noticed_by_the_mark(tmp_path: Path
     with closing(SqliteJournal(tmp_path / "floor", a_header())) as journal:
         assert journal.cut is not None
         assert (journal.cut.from_seq, journal.cut.to_seq) == (51, len(entries))
+
+
+def test_a_full_disk_is_named_as_such_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, entries = a_history()
+    a_live_folder(tmp_path / "floor", entries)
+
+    def no_room(connection: apsw.Connection) -> None:
+        connection.pragma("max_page_count", 2)
+
+    monkeypatch.setattr(apsw, "connection_hooks", [no_room])
+    with pytest.raises(StorageError) as caught:
+        back_up(tmp_path / "floor", tmp_path / "copy")
+    assert (
+        str(caught.value) == f"cannot copy {tmp_path / 'floor' / 'journal.db'}: there is no room for it in {tmp_path}"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["floor"]
+
+
+def test_a_directory_that_is_missing_above_the_copy_is_named(tmp_path: Path) -> None:
+    a_live_folder(tmp_path / "floor", [])
+    missing = tmp_path / "none"
+    with pytest.raises(ConfigurationError, match=f"^there is no directory {missing}: "):
+        back_up(tmp_path / "floor", missing / "copy")
+    back_up(tmp_path / "floor", tmp_path / "copy")
+    with pytest.raises(ConfigurationError, match=f"^there is no directory {missing}: "):
+        restore(tmp_path / "copy", missing / "new")

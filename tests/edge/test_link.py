@@ -77,6 +77,14 @@ async def test_a_supervisor_is_told_whether_the_process_lives_and_can_write(stre
         streamer.runner.full = False
 
 
+async def test_who_looks_for_metrics_here_is_told_whose_port_has_them(streamer: Streamer) -> None:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{streamer.port}") as asker:
+        missed = await asker.get("/metrics")
+    assert missed.status_code == 404
+    assert missed.text.startswith("there is no /metrics here: sockets are /v1/drivers, ")
+    assert missed.text.endswith("and /metrics are on the dashboard's port\n")
+
+
 @pytest.mark.parametrize("secret", ["", "wrong", SECRET + "x", SECRET[:-1], "ünïcode"])
 async def test_without_the_secret_nobody_gets_in(streamer: Streamer, secret: str) -> None:
     headers = {"Authorization": f"Bearer {secret}".encode().decode("latin-1")} if secret else {}

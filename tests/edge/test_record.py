@@ -223,3 +223,8 @@ def test_a_real_recording_without_people_replays_to_its_own_hash(tmp_path: Path)
         assert set(order["dropoff"]) == {"lat", "lng", "name"}
     assert companion.counts.inputs > 10_000
     assert companion.length_ms == entries[20_000].at_ms - entries[9_000].at_ms
+
+
+def test_a_directory_that_is_missing_above_the_recording_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"^there is no directory {tmp_path / 'none'}: "):
+        record(a_journal(), Cut(), tmp_path / "none" / "all.ndjson.zst")

@@ -13,12 +13,14 @@ from streamer.core.errors import StorageError
 from streamer.core.events import CommandDone, DriverRegistered, Input, OrderCommand, Output, PingTaken, Refused, Tick
 from streamer.core.settings import Settings
 from streamer.edge import runner as running
+from streamer.edge.accounts import Accounts
 from streamer.edge.clock import ManualClock
 from streamer.edge.journal.contract import MemoryJournal, Record, StorageFullError, Together
 from streamer.edge.journal.database import JournalReader
 from streamer.edge.journal.recovery import recover
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.runner import INTERNAL, Runner
+from streamer.edge.server import Streamer, shut_down
 from tests.builders import T0, a_floor, a_ping, a_report, an_order
 from tests.edge.floor_kit import a_day, a_header, a_runner, replayed_hash
 
@@ -317,3 +319,53 @@ async def test_of_commands_that_belong_together_none_is_kept_when_one_is_poisono
     assert [outputs[0] for outputs in answers] == [INTERNAL[0], INTERNAL[0]]
     assert not any(order.held for order in runner.engine.state.orders.values())
     assert runner.quarantined == 1
+
+
+async def test_a_sync_that_fails_ends_those_who_wait_for_it_with_the_fault() -> None:
+    journal = FailingJournal(a_header())
+    runner = a_runner(journal)
+    await runner.start()
+    runner.submit(DriverRegistered("d-1"))
+    waiting = asyncio.create_task(runner.settled())
+    await asyncio.sleep(0)
+    journal.fail(StorageError("disk I/O error"))
+    with pytest.raises(StorageError, match="disk I/O error"):
+        await asyncio.wait_for(waiting, 5)
+    with pytest.raises(StorageError, match="disk I/O error"):
+        await asyncio.wait_for(runner.settled(), 5)
+    await runner.stop()
+
+
+async def test_a_stop_whose_last_sync_fails_says_so_and_lets_go_of_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = SqliteJournal(tmp_path, a_header())
+    runner = a_runner(journal)
+    await runner.start()
+    await runner.ask(Tick())
+
+    def fail(_records: Sequence[Record]) -> None:
+        raise StorageError("the journal failed: EIO")
+
+    monkeypatch.setattr(journal._store, "commit", fail)
+    with pytest.raises(StorageError, match="the journal failed: EIO"):
+        await asyncio.wait_for(runner.stop(), 5)
+    SqliteJournal(tmp_path, a_header()).close()
+
+
+@pytest.mark.parametrize("already", [False, True], ids=["by the last snapshot", "while the sockets close"])
+async def test_a_shut_down_does_not_hide_that_the_last_sync_failed(tmp_path: Path, already: bool) -> None:
+    journal = FailingJournal(a_header())
+    runner = a_runner(journal)
+    accounts = Accounts(tmp_path)
+    streamer = Streamer(runner, accounts, "secret")
+    await runner.start()
+    runner.submit(Tick())
+    fault = StorageError("disk I/O error")
+    if already:
+        journal.fail(fault)
+    else:
+        asyncio.get_running_loop().call_later(0.05, journal.fail, fault)
+    with pytest.raises(StorageError, match="disk I/O error"):
+        await asyncio.wait_for(shut_down(streamer, runner, accounts), 5)
+    Accounts(tmp_path).close()

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import shutil
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Literal
@@ -169,6 +170,20 @@ async def test_f04_a_streamer_whose_sync_fails_ends_at_once_and_acknowledges_not
     log = check_all(data, fleet.acked, nacks=fleet.nacks)
     assert durable_before.pings <= fleet.acked.pings
     evidence("acknowledged when a sync fails", len(fleet.acked.pings), lost=len(lost_of(log, fleet.acked)))
+
+
+async def test_f04_a_stop_whose_last_sync_fails_ends_with_1_and_one_line(
+    data: Path, start: Start, fleet: Fleet
+) -> None:
+    program = start(module="tests.faults.broken_disk")
+    working = asyncio.create_task(until_cut(fleet.run(program.port)))
+    await fleet.heard(lambda: len(fleet.acked.pings) > 50)
+    (data / TRIGGER).touch()
+    assert await program.end(signal.SIGTERM, 10) == 1
+    await working
+    log = program.log()
+    assert "Traceback" not in log
+    assert "EIO" in log.splitlines()[-1]
 
 
 def test_f04_the_files_are_left_as_the_failed_sync_left_them(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def back_up(data: Path, out: Path, progress: Progress | None = None) -> Verified
     All is of one moment in each file. While it lasts, the server's WAL cannot begin anew and grows.
 
     Raises:
-        ConfigurationError: `out` exists.
-        StorageError: `data` holds no journal, or the copy is not whole.
+        ConfigurationError: `out` exists, or the directory it is to be in does not.
+        StorageError: `data` holds no journal, there is no room for the copy, or it is not whole.
         OSError: a file cannot be written.
     """
     if out.exists():
@@ -63,8 +63,8 @@ def restore(backup: Path, data: Path, progress: Progress | None = None) -> Verif
     """Put a backup in place as `data`, once it is verified; all at once, or not at all.
 
     Raises:
-        ConfigurationError: `data` is not empty, or `backup` is no backup.
-        StorageError: the backup is damaged.
+        ConfigurationError: `data` is not empty, the directory it is to be in is missing, or `backup` is no backup.
+        StorageError: the backup is damaged, or there is no room for it.
         OSError: a file cannot be written.
     """
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
@@ -110,6 +110,8 @@ def verify(folder: Path) -> Verified:
 @contextmanager
 def _built(folder: Path, source: Path, progress: Progress | None) -> Iterator[tuple[Path, Verified]]:
     """Copy and verify beside `folder`, let the caller look, and only then give it its name."""
+    if not folder.parent.is_dir():
+        raise ConfigurationError(f"there is no directory {folder.parent}: make it, or name another place")
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     partial.mkdir(mode=0o700)
     try:
@@ -153,10 +155,19 @@ def _copy(source: Path, target: Path, progress: Progress | None) -> None:
             # One file that needs no -wal beside it.
             writer.pragma("journal_mode", "delete")
         os.fsync(descriptor)
+    except apsw.FullError as error:
+        # SQLite says of it "not an error". The target's own folder has a name for the meantime only.
+        raise StorageError(f"cannot copy {source}: there is no room for it in {target.parent.parent}") from error
     except apsw.Error as error:
-        raise StorageError(f"cannot copy {source} to {target}: {error}") from error
+        raise StorageError(f"cannot copy {source}: {_reason(error)}") from error
     finally:
         os.close(descriptor)
+
+
+def _reason(error: apsw.Error) -> str:
+    """What SQLite says; the kind of error where that is nothing, as after a step of a copy."""
+    text = str(error)
+    return type(error).__name__ if text in ("", "not an error") else text
 
 
 def _check_structure(connection: apsw.Connection, path: Path) -> None:

@@ -188,10 +188,13 @@ class FixtureWriter:
     """Writes a fixture; it appears under its name only when complete. A context manager.
 
     Raises:
+        ConfigurationError: the directory it is to be in does not exist.
         OSError: the file cannot be written.
     """
 
     def __init__(self, path: Path, header: Header) -> None:
+        if not path.parent.is_dir():
+            raise ConfigurationError(f"there is no directory {path.parent}: make it, or name another place")
         self.path = path
         self.seq = 0
         self._part = path.with_name(path.name + ".part")
