@@ -98,12 +98,17 @@ class Link:
         except ConnectionClosed:
             pass
 
-    async def _answer(self, call: Call) -> bytes:
+    async def _answer(self, call: Call) -> bytes | None:
+        """The answer; None if nobody can say what became of the call."""
         try:
             answer = await self.desk.answer(call)
             return _encode({"id": call.id, "status": answer.status, "body": answer.body})
         except CallRefusedError as error:
             return _refusal(call.id, error)
+        except StorageError as error:
+            # The journal failed for good and the program ends: what was asked for may be on disk, or not.
+            log.error("call_unanswered", call=call.call, error=str(error))
+            return None
         except Exception as error:
             log.error("call_failed", call=call.call, exc_info=error)
             return _refusal(call.id, CallRefusedError(500, "internal", "this call failed; the log has the reason"))

@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from streamer.core.errors import ConfigurationError
+from streamer.core.errors import ConfigurationError, StorageError
 from streamer.edge import link as linking
 from streamer.edge.accounts import Accounts
 from streamer.edge.journal.database import open_to_read
@@ -83,6 +83,21 @@ async def test_who_looks_for_metrics_here_is_told_whose_port_has_them(streamer: 
     assert missed.status_code == 404
     assert missed.text.startswith("there is no /metrics here: sockets are /v1/drivers, ")
     assert missed.text.endswith("and /metrics are on the dashboard's port\n")
+
+
+async def test_a_call_of_which_nobody_can_say_what_became_is_not_answered(
+    streamer: Streamer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(_call: object) -> None:
+        raise StorageError("the last sync failed")
+
+    async with linked(streamer) as socket:
+        with monkeypatch.context() as broken:
+            broken.setattr(streamer.link.desk, "answer", failing)
+            await socket.send(json.dumps({"id": 1, "call": "state", "params": {}, "principal": WHO}))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(socket.recv(), 0.3)
+        assert (await ask(socket, "state", 2))["id"] == 2
 
 
 @pytest.mark.parametrize("secret", ["", "wrong", SECRET + "x", SECRET[:-1], "ünïcode"])

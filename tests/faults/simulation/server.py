@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from websockets.http11 import Response
 
+from streamer.core.errors import StorageError
 from streamer.core.events import DriverRegistered, Input, Output
 from streamer.edge.accounts import TokenOwner
 from streamer.edge.desk.calls import Call, CallRefusedError
@@ -155,6 +156,10 @@ class Server:
             status, said = answer.status, answer.body
         except CallRefusedError as error:
             status, said = error.status, error.problem
+        except StorageError:
+            # As the link does: nobody can say what became of the call, so nobody says anything.
+            wish.copies -= 1
+            return
         except asyncio.CancelledError:
             wish.copies -= 1
             raise
