@@ -82,6 +82,11 @@ class DirectConnection(ServerConnection):
         if self.protocol.state is OPEN and texts and not self.transport.is_closing():
             self.transport.write(b"".join([_framed(text) for text in texts]))
 
+    @property
+    def unread(self) -> int:
+        """Bytes in the write buffer, which the peer has not taken yet."""
+        return 0 if self.transport.is_closing() else self.transport.get_write_buffer_size()
+
     def hold(self) -> None:
         """Stop after this message: the sender will feel it."""
         self._held = True

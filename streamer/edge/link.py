@@ -138,8 +138,7 @@ class LinkReader:
     @property
     def unread(self) -> int:
         """Bytes that it has not taken yet."""
-        transport = self._connection.transport
-        return 0 if transport.is_closing() else transport.get_write_buffer_size()
+        return self._connection.unread
 
     def ready(self) -> bool:
         """Whether less than 1 MiB is unread; the socket is closed once that has not been so for 10 s."""

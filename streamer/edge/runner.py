@@ -159,7 +159,8 @@ class Runner:
         heard: list[Heard] = []
         if self.engine.state.seq > seq:
             heard.append((item, outputs))
-            self._keep(_record_of(seq + 1, at_ms, item, outputs), heard)
+            verdict = outputs[0].verdict if outputs and isinstance(outputs[0], PingTaken) else None
+            self._keep(Entry(seq + 1, at_ms, item, verdict), heard)
         self._wait(outputs, then, heard)
 
     def submit_pings(self, pings: Sequence[Ping], then: Then | None = None) -> None:
@@ -294,15 +295,14 @@ class Runner:
     ) -> None:
         self._waiting.append(_Waiting(self._ticket, outputs, then, heard, time.monotonic(), plain))
         self._owed += _answers_in(outputs)
-        if self.journal.instant:
-            self._settle()
-        elif self._ticket <= self._durable:
-            self._release()
+        self._settle()
 
     def _settle(self) -> None:
+        """Let go at once of what need not wait: all of it, when appending is the commit."""
         if self.journal.instant:
             self._durable = self._ticket
-        self._release()
+        if self._ticket <= self._durable:
+            self._release()
 
     def _committed(self, ticket: int) -> None:
         self._durable = max(self._durable, ticket)
@@ -414,12 +414,6 @@ class Runner:
 
 def _answers_in(outputs: Sequence[Output]) -> int:
     return len(outputs) if isinstance(outputs, list) else 1
-
-
-def _record_of(seq: int, at_ms: int, item: Input, outputs: tuple[Output, ...]) -> Entry | PingRun:
-    if isinstance(item, Ping) and isinstance(outputs[0], PingTaken):
-        return PingRun(seq, at_ms, [outputs[0].verdict], [item])
-    return Entry(seq, at_ms, item)
 
 
 def _post(loop: asyncio.AbstractEventLoop, call: Callable[..., None], value: object) -> None:

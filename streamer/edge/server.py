@@ -15,6 +15,7 @@ from zoneinfo import available_timezones
 import msgspec
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 from websockets.asyncio.server import Server
 from websockets.http11 import Request, Response
 
@@ -47,8 +48,6 @@ from streamer.edge.wire import Close
 log = structlog.get_logger("server")
 
 PROBES = frozenset({"/healthz", "/readyz"})
-MAX_SOCKETS = 6_000
-"""Of drivers and gateways; fewer where the system allows the process fewer files."""
 GOODBYE_S = 1.0
 """A dashboard that does not agree to the end within this is cut off: it may not be reading at all."""
 DRAIN_S = 5.0
@@ -69,7 +68,8 @@ class Streamer:
         self.feed = Feed(runner, sign)
         wall = WallClock()
         self.pulse = Pulse()
-        settings = GatewaySettings(origins=origins, max_sockets=socket_room(MAX_SOCKETS))
+        settings = GatewaySettings(origins=origins)
+        settings = replace(settings, max_sockets=socket_room(settings.max_sockets))
         self.gateway = Gateway(runner, accounts, settings, own_clock=self.feed.sign.mode == "replay", wall=wall)
         counters = Counters(runner, self.gateway.tally, self.pulse, self._unread)
         self.link = Link(Desk(runner, accounts, wall, counters), self.feed, secret)

@@ -3,7 +3,7 @@
 It must not know what is said on a socket.
 """
 
-import asyncio
+from time import monotonic
 from weakref import WeakKeyDictionary
 
 from websockets.http11 import Request, Response
@@ -28,7 +28,7 @@ class Door:
         self._settings = settings
         self._tally = tally
         self._owners: WeakKeyDictionary[DirectConnection, TokenOwner] = WeakKeyDictionary()
-        self._handshakes: TokenBucket | None = None
+        self._handshakes = TokenBucket(settings.handshakes_per_s, settings.handshakes_burst, monotonic())
 
     def owner_of(self, connection: DirectConnection) -> TokenOwner:
         """Whose token a connection that was let through came with."""
@@ -62,9 +62,6 @@ class Door:
 
     def _rush_s(self, open_sockets: int) -> float:
         """Over how many seconds those who want in now should spread out; 0 when there is room."""
-        now_s = asyncio.get_running_loop().time()
-        if self._handshakes is None:
-            self._handshakes = TokenBucket(self._settings.handshakes_per_s, self._settings.handshakes_burst, now_s)
         if open_sockets >= self._settings.max_sockets:
             return FULL_S
-        return 0.0 if self._handshakes.take(now_s) else RUSH_S
+        return 0.0 if self._handshakes.take(monotonic()) else RUSH_S

@@ -32,7 +32,8 @@ class GatewaySettings(Struct, frozen=True):
     close_timeout_s: float = 3.0
     """How long a closed peer may take to agree before the connection is cut."""
     max_sockets: int = 6_000
-    """Sockets of drivers and gateways together; further ones are asked to come back."""
+    """Sockets of drivers and gateways together; further ones are asked to come back. The server takes fewer where the
+    system allows it fewer files."""
     handshakes_per_s: float = 500.0
     handshakes_burst: float = 1_000.0
     """Handshakes let in; a whole fleet that lost its connection comes back over some seconds instead of at once."""

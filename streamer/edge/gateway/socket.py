@@ -189,5 +189,4 @@ class Socket:
     @property
     def unread(self) -> int:
         """Bytes that the peer has not taken yet."""
-        transport = self.connection.transport
-        return 0 if transport.is_closing() else transport.get_write_buffer_size()
+        return self.connection.unread

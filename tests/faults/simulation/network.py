@@ -102,6 +102,7 @@ class ServerEnd:
     """The server's end of a cable, as the gateway knows it."""
 
     ended = DirectConnection.ended
+    unread = DirectConnection.unread
 
     def __init__(self, cable: Cable, said: Callable[["ServerEnd", bytes], None]) -> None:
         loop = cable.loop
