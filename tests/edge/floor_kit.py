@@ -1,6 +1,7 @@
 """What the edge's tests build again and again: journals, runners, histories and link callers."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,16 @@ import msgspec
 from streamer.core.engine import Engine
 from streamer.core.events import DriverRegistered, Input, OrderCommand, Tick
 from streamer.core.malls import parse_malls
+from streamer.edge.accounts import Accounts
 from streamer.edge.clock import ManualClock
 from streamer.edge.journal.contract import SCHEMA, Entry, JournalHeader, MemoryJournal
 from streamer.edge.journal.database import JournalReader
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.runner import Runner
+from streamer.edge.server import Streamer
 from tests.builders import MINUTE, T0, a_floor, a_ping, a_report, an_order
+
+SECRET = "a-secret-of-the-link"
 
 
 def a_header(**fields: Any) -> JournalHeader:
@@ -28,6 +33,24 @@ def a_header(**fields: Any) -> JournalHeader:
 def a_runner(journal: Any = None, at_ms: int = T0) -> Runner:
     journal = journal or MemoryJournal(a_header())
     return Runner(Engine(a_floor()), journal, ManualClock(at_ms))
+
+
+@asynccontextmanager
+async def a_streamer(journal: Any, folder: Path) -> AsyncIterator[Streamer]:
+    """Gateway, link and feed on one port, after a small day; the accounts are in `folder`."""
+    runner = a_runner(journal)
+    await runner.start()
+    for at_ms, item in a_day(10):
+        runner.submit(item, at_ms=at_ms)
+    accounts = Accounts(folder)
+    streamer = Streamer(runner, accounts, SECRET)
+    await streamer.open("127.0.0.1", 0)
+    try:
+        yield streamer
+    finally:
+        await streamer.close()
+        await runner.stop()
+        accounts.close()
 
 
 def a_day(rounds: int = 20, drivers: int = 4) -> Iterator[tuple[int, Input]]:

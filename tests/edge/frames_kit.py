@@ -28,6 +28,18 @@ HANDSHAKE = (
 )
 
 
+async def deaf(port: int, path: str, token: str) -> socket.socket:
+    """A client that shakes hands and then reads nothing, with as small a buffer as the kernel allows."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+    client.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(client, ("127.0.0.1", port))
+    request = HANDSHAKE.replace(b"GET / ", f"GET {path} ".encode())[:-2]
+    await loop.sock_sendall(client, request + f"Authorization: Bearer {token}\r\n\r\n".encode())
+    return client
+
+
 def frame(
     opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes | None = MASK, form: int = 0
 ) -> bytes:

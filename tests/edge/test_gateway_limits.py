@@ -17,6 +17,8 @@ from streamer.core.events import Ping
 from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
 from streamer.edge.wire import MAX_FRAME_BYTES, Close
 from tests.builders import T0
+from tests.edge.frames_kit import deaf
+from tests.edge.frames_kit import frame as framed
 from tests.edge.gateway_floor import LiveFloor, Phone, a_live_floor, ping_json
 
 LENIENT = GatewaySettings(ack_interval_s=0.0, bad_frames_per_min=10_000, close_timeout_s=0.5)
@@ -154,23 +156,8 @@ async def test_the_whole_corpus_on_one_socket_leaves_it_serving(floor: LiveFloor
 # ---------------------------------------------------------------- bad frames: closed, and the next client is served
 
 
-def framed(opcode: int, payload: bytes, *, fin: bool = True, mask: bool = True, rsv: int = 0) -> bytes:
-    """A client's frame, as RFC 6455 §5.2 draws it or deliberately not."""
-    first = (0x80 if fin else 0) | rsv << 4 | opcode
-    length = len(payload)
-    marked = 0x80 if mask else 0
-    if length < 126:
-        header = struct.pack("!BB", first, marked | length)
-    elif length < 2**16:
-        header = struct.pack("!BBH", first, marked | 126, length)
-    else:
-        header = struct.pack("!BBQ", first, marked | 127, length)
-    # A mask of zeros is a mask, and leaves the payload as it is.
-    return header + (b"\0\0\0\0" if mask else b"") + payload
-
-
 BAD_FRAMES: dict[str, tuple[bytes, int]] = {
-    "not masked": (framed(1, PING.encode(), mask=False), 1002),
+    "not masked": (framed(1, PING.encode(), mask=None), 1002),
     "reserved bit": (framed(1, PING.encode(), rsv=4), 1002),
     "reserved opcode": (framed(3, b""), 1002),
     "reserved control opcode": (framed(11, b""), 1002),
@@ -396,19 +383,10 @@ async def test_nobody_is_read_while_the_journal_is_behind(tmp_path: Path) -> Non
 
 
 async def stalled_socket(floor: LiveFloor, token: str) -> socket.socket:
-    """A client that completes the handshake and then reads nothing, with as small a buffer as the kernel allows."""
+    """A phone that shook hands and reads nothing."""
     where = urlsplit(floor.url)
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-    client.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(client, (where.hostname, where.port))
-    request = (
-        f"GET /v1/drivers HTTP/1.1\r\nHost: {where.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-        f"Authorization: Bearer {token}\r\n\r\n"
-    )
-    await loop.sock_sendall(client, request.encode())
+    assert where.port is not None
+    client = await deaf(where.port, where.path, token)
     async with asyncio.timeout(5):
         while not floor.gateway.drivers:
             await asyncio.sleep(0.01)

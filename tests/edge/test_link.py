@@ -14,30 +14,19 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamer.core.errors import ConfigurationError, StorageError
 from streamer.edge import link as linking
-from streamer.edge.accounts import Accounts
 from streamer.edge.journal.database import open_to_read
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.link import link_secret
 from streamer.edge.server import Streamer
-from tests.edge.floor_kit import a_day, a_header, a_runner
+from tests.edge.floor_kit import SECRET, a_header, a_streamer
 
-SECRET = "a-secret-of-the-link"
 WHO = {"name": "maya", "role": "dispatcher", "mall_ids": []}
 
 
 @pytest.fixture
 async def streamer(tmp_path: Path) -> AsyncIterator[Streamer]:
-    runner = a_runner(SqliteJournal(tmp_path, a_header()))
-    await runner.start()
-    for at_ms, item in a_day(10):
-        runner.submit(item, at_ms=at_ms)
-    accounts = Accounts(tmp_path / "accounts")
-    streamer = Streamer(runner, accounts, SECRET)
-    await streamer.open("127.0.0.1", 0)
-    yield streamer
-    await streamer.close()
-    await runner.stop()
-    accounts.close()
+    async with a_streamer(SqliteJournal(tmp_path, a_header()), tmp_path / "accounts") as streamer:
+        yield streamer
 
 
 def linked(streamer: Streamer, secret: str = SECRET, path: str = "/v1/link") -> connect:
