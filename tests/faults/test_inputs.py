@@ -130,9 +130,14 @@ async def test_f15_no_message_however_bad_changes_or_troubles_the_server(
     assert len(tally.answered) >= 5, "too few kinds of faults to prove anything"
     assert grown_mb < MEMORY_MB
     evidence(
-        "bad messages to the driver socket", tally.tried, crashes=0, tracebacks=0, nacks=tally.answered.total(),
+        "bad messages to the driver socket", tally.tried, **troubles(program), nacks=tally.answered.total(),
         closes=tally.closes.total(), memory_grew_mb=round(grown_mb, 1),
     )  # fmt: skip
+
+
+def troubles(program: Program) -> dict[str, int]:
+    """What went wrong with a program, as figures: whether it ended otherwise than it was told to, and tracebacks."""
+    return {"crashes": int(program.running.poll() not in {None, 0}), "tracebacks": program.log().count("Traceback")}
 
 
 async def check_unmoved(program: Program, data: Path) -> None:
@@ -181,7 +186,7 @@ async def test_f15_no_message_of_the_link_however_bad_fails_the_server(
     await check_unmoved(program, data)
     assert "Traceback" not in log
     evidence(
-        "bad messages to the link", statuses.total(), crashes=0, tracebacks=0, refused=statuses.total() - statuses[200]
+        "bad messages to the link", statuses.total(), **troubles(program), refused=statuses.total() - statuses[200]
     )
 
 
@@ -307,4 +312,4 @@ async def test_f16_every_bad_frame_ends_its_socket_properly_and_the_next_client_
             assert await closing_code(reader) == code, name
         await serves(program.port, tokens[1])
     await check_unmoved(program, data)
-    evidence("bad frames refused", len(FRAMES_REFUSED), crashes=0)
+    evidence("bad frames refused", len(FRAMES_REFUSED), **troubles(program))

@@ -240,11 +240,12 @@ class TestF17OrderEvents:
     def test_engine_and_model_agree_on_every_event(self, evidence: Evidence) -> None:
 
         examples = max(60, SCALE.seeds // 10)
-        chosen = settings(max_examples=examples, stateful_step_count=STEPS_EACH, deadline=None)
+        # The same histories each time: else the count of steps reached would now and then fall short by chance.
+        chosen = settings(max_examples=examples, stateful_step_count=STEPS_EACH, deadline=None, derandomize=True)
         run_state_machine_as_test(OrderEvents, settings=chosen)
         assert set(refused) >= {"stale_assignment", "not_yours", "bad_transition", "version_conflict"}
         assert len(took) > len(LEGAL) * 0.8, f"never happened: {set(LEGAL) - set(took)}"
-        evidence("random histories of order events against a model", examples, steps_each=STEPS_EACH, disagreements=0)
+        evidence("random histories of order events against a model", examples, steps_each=STEPS_EACH)
 
 
 # ---------------------------------------------------------------- F18: two dispatchers
@@ -274,10 +275,15 @@ async def test_f18_of_rival_reassignments_exactly_one_wins(data: Path, start: St
     for rival in rivals:
         await rival.close()
     assert await program.end() == 0, program.log()
-    check_all(data, rivals[0].acked)
-    assert won.total() == rounds
+    log = check_all(data, rivals[0].acked)
+    moved = Counter(
+        entry.input.order_id
+        for entry in log.entries
+        if isinstance(entry.input, OrderCommand) and entry.input.action == "reassign"
+    )
+    assert won.total() == len(moved) == rounds
     assert len(won) > RIVALS / 2, "it was always the same: they did not meet"
-    evidence("contested reassignments", rounds * RIVALS, won=rounds, double_assignments=0)
+    evidence("contested reassignments", rounds * RIVALS, won=won.total(), double_assignments=moved.total() - len(moved))
 
 
 async def one_round(rivals: list[Dispatcher], lane: int, number: int) -> int:
@@ -393,7 +399,7 @@ def where(turns: str, who: str) -> list[int]:
 
 def test_f19_all_interleavings_were_tried(evidence: Evidence) -> None:
     assert len(ALL) == len(set(ALL)) == 210
-    evidence("interleavings of accept and reassign", len(ALL), double_assignments=0)
+    evidence("interleavings of accept and reassign", len(ALL))
 
 
 # ---------------------------------------------------------------- F20: a zombie
