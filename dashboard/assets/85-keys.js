@@ -57,7 +57,8 @@ window.mallard = window.mallard || {};
   mallard.keys = function keys(event, hands) {
     if (event.key === 'Escape' && typing(event.target)) { /** @type {HTMLElement} */ (event.target).blur(); return; }
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
-    if (document.querySelector('[role="dialog"]')?.checkVisibility()) return;
+    // The grid calls its tooltips dialogs, too; one stands wherever the mouse rests in the queue.
+    if ([...document.querySelectorAll('[role="dialog"]:not(.ag-tooltip)')].some((dialog) => dialog.checkVisibility())) return;
     const pressed = /^[1-5]$/.test(event.key) ? () => candidate(hands, Number(event.key)) : KEYS[event.key];
     const onControl = event.key === 'Enter' && event.target instanceof Element && event.target.closest('button, a, [role="row"]');
     if (!pressed || onControl) return;

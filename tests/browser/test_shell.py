@@ -24,6 +24,18 @@ async def test_j_and_k_walk_the_queue_by_risk_and_escape_goes_back(open_floor: O
     await floor.until("() => mallard.hands.selection === null")
 
 
+async def test_a_tooltip_under_the_mouse_does_not_stop_the_keys(open_floor: OpenFloor) -> None:
+    floor = await open_floor()
+    await floor.page.click('[data-tab="all"]')
+    await floor.until("() => mallard.queue.listed().length > 3")
+    await floor.page.hover("#queue-box")
+    await floor.page.wait_for_selector(".ag-tooltip")
+    await floor.page.keyboard.press("j")
+    await floor.until("() => mallard.hands.selection !== null", seconds=5)
+    await floor.page.keyboard.press("Escape")
+    await floor.until("() => mallard.hands.selection === null", seconds=5)
+
+
 async def test_no_key_fires_while_somebody_types(open_floor: OpenFloor) -> None:
     floor = await open_floor()
     await floor.page.click("#queue-search")
