@@ -11,11 +11,10 @@ It must not know the clock, the network, the disk, or whether the floor is live,
 
 from collections.abc import Iterator
 
-from h3.api.basic_int import latlng_to_cell
-
 from streamer.core import commands, intake, pings, reports
 from streamer.core import drivers as driving
 from streamer.core.assignments import Assignments
+from streamer.core.cells import CellFinder
 from streamer.core.events import (
     CommandDone,
     DriverChanged,
@@ -35,9 +34,10 @@ from streamer.core.events import (
     SetDuty,
     Tick,
     Undo,
+    Verdict,
 )
 from streamer.core.fences import FenceEvent, FenceIndex, dwells, observe
-from streamer.core.hexes import RES, DriverIndex
+from streamer.core.hexes import DriverIndex
 from streamer.core.malls import Floor
 from streamer.core.orders import ENDED, QUEUED
 from streamer.core.routes import Planner
@@ -61,6 +61,8 @@ class Engine:
         self.planner = Planner(floor, Travel(self.settings.travel))
         self.assignments = Assignments(self.state, self.planner, self.settings)
         self.fences = fences or FenceIndex(floor, self.settings.fences)
+        self._is_usual = pings.usual(self.settings.pings)
+        self._cell_of = CellFinder().cell_of
         self.everyone = DriverIndex()
         self.free = DriverIndex()
         for driver in self.state.drivers.values():
@@ -112,28 +114,47 @@ class Engine:
         driver = state.drivers.get(ping.driver_id)
         if driver is None:
             return (Refused("not_yours", f"there is no driver {ping.driver_id!r}"),)
-        if pings.is_duplicate(driver, ping):
-            return (PingTaken(driver.id, ping.seq, "duplicate"),)
-        refused = pings.refusal(driver, ping, at_ms, rules)
-        if refused is not None:
-            return (refused,)
-        verdict = pings.judge(driver, ping, rules)
-        pings.note_identity(driver, ping)
+        if self._is_usual(driver, ping, at_ms):
+            verdict: Verdict = "ok"
+            driver.last_seq += 1
+            if driver.jumps:
+                driver.jumps = ()
+        else:
+            if pings.is_duplicate(driver, ping):
+                return (PingTaken(driver.id, ping.seq, "duplicate"),)
+            refused = pings.refusal(driver, ping, at_ms, rules)
+            if refused is not None:
+                return (refused,)
+            verdict = pings.judge(driver, ping, rules)
+            pings.note_identity(driver, ping)
         state.seq += 1
         state.at_ms = at_ms
-        state.verdicts[verdict] = state.verdicts.get(verdict, 0) + 1
+        verdicts = state.verdicts
+        verdicts[verdict] = verdicts.get(verdict, 0) + 1
         driver.verdict = verdict
         taken = PingTaken(driver.id, ping.seq, verdict)
         if verdict != "ok":
             return (taken,)
-        cell = latlng_to_cell(ping.lat, ping.lng, RES)
-        holding = self.fences.holding(cell, ping.lat, ping.lng)
+        lat, lng = ping.lat, ping.lng
+        cell = self._cell_of(driver.cell, lat, lng)
+        holding = self.fences.holding(cell, lat, lng)
+        driver.ping, driver.received_ms = ping, at_ms
         moved = cell != driver.cell
-        driver.ping, driver.received_ms, driver.cell = ping, at_ms, cell
-        driver.mall_id = self.fences.mall_of(holding) if holding else None
-        news = self._cross_fences(driver, holding, at_ms) if holding or driver.fences else ()
-        if driver.mall_id is not None or driver.region is None:
-            self._show_in_region(driver)
+        if moved:
+            driver.cell = cell
+        news: tuple[Output, ...] = ()
+        if holding:
+            driver.mall_id = self.fences.mall_of(holding)
+            news = self._cross_fences(driver, holding, at_ms)
+            if driver.mall_id is not None:
+                driver.region = driver.mall_id
+        else:
+            driver.mall_id = None
+            if driver.fences:
+                news = self._cross_fences(driver, holding, at_ms)
+        if driver.region is None:
+            mall = self.floor.nearest_mall(lat, lng)
+            driver.region = mall.id if mall else None
         if driver.state == "silent":
             driver.state = driving.state_of(driver, state.orders, at_ms, self.settings)
             moved = True
@@ -163,14 +184,6 @@ class Engine:
         if event == "leave" and fence.kind == "mall":
             departed = self.assignments.depart(driver, fence.mall_id, at_ms)
             yield from (OrderChanged(order_id, fence.mall_id) for order_id in departed)
-
-    def _show_in_region(self, driver: Driver) -> None:
-        """A driver is shown on the floor of the mall it is at; until it has been at one, of the nearest."""
-        if driver.mall_id is not None:
-            driver.region = driver.mall_id
-        elif driver.region is None and driver.ping is not None:
-            mall = self.floor.nearest_mall(driver.ping.lat, driver.ping.lng)
-            driver.region = mall.id if mall else None
 
     def _decide(self, at_ms: int, item: OrderPlaced | OrderCommand | HandOver | Undo | SetDuty) -> tuple[Output, ...]:
         known = commands.repeated(self.assignments, item)

@@ -1,12 +1,15 @@
 """Which pings are taken, which move the marker, and that refused ones leave no trace."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.core.events import DriverRegistered, PingTaken
+from streamer.core import pings
+from streamer.core.events import DriverRegistered, Duty, Ping, PingTaken
 from streamer.core.pings import GAPS_KEPT
+from streamer.core.settings import PingRules
 from streamer.core.snapshot import dump_state
+from streamer.core.state import Driver
 from tests.builders import T0, Bench, a_ping, a_report, refusal
 
 
@@ -152,3 +155,34 @@ def test_a_ping_from_before_what_is_remembered_is_refused_and_not_called_known(o
     assert all(verdict(outputs) != "duplicate" for outputs in outcomes if refusal(outputs) is None)
     assert len(taken) == len(outcomes) - len(refused) > GAPS_KEPT
     assert refusal(on_duty.do(a_ping(at_ms=on_duty.at_ms, seq=0))) == "too_old", "it is no longer known"
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    st.builds(
+        a_ping, at_ms=st.integers(T0 - 5_000, T0 + 40_000), seq=st.none() | st.integers(1, 3),
+        north=st.floats(-0.002, 0.002), east=st.floats(-0.002, 0.002), accuracy_m=st.none() | st.floats(0, 700),
+    ),
+    st.integers(0, 2), st.sampled_from(["on_duty", "off_duty"]), st.integers(T0 - 40_000, T0 + 40_000), st.booleans(),
+)  # fmt: skip
+def test_the_usual_ping_would_pass_every_step(
+    ping: Ping, last_seq: int, duty: Duty, at_ms: int, has_jumped: bool
+) -> None:
+    driver = Driver("d-1", "", 5, (), None, duty=duty, ping=a_ping(), last_seq=last_seq)
+    driver.jumps = (a_ping(north=0.5),) if has_jumped else ()
+    rules = PingRules()
+    if pings.usual(rules)(driver, ping, at_ms):
+        assert not pings.is_duplicate(driver, ping)
+        assert pings.refusal(driver, ping, at_ms, rules) is None
+        assert pings.judge(driver, ping, rules) == "ok"
+        assert driver.jumps == ()
+        pings.note_identity(driver, ping)
+        assert (driver.last_seq, driver.gaps, driver.recent) == (last_seq + 1, (), ())
+
+
+def test_the_next_ping_of_a_driver_on_its_way_is_usual() -> None:
+    driver = Driver("d-1", "", 5, (), None, duty="on_duty", ping=a_ping(), last_seq=6)
+    is_usual = pings.usual(PingRules())
+    assert is_usual(driver, a_ping(at_ms=T0 + 5_000, north=0.001, seq=7), T0 + 5_000)
+    assert not is_usual(driver, a_ping(at_ms=T0 + 5_000, north=0.001, seq=8), T0 + 5_000)
+    assert not is_usual(driver, a_ping(at_ms=T0 + 5_000, north=0.01, seq=7), T0 + 5_000)
