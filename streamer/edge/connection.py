@@ -22,6 +22,8 @@ TEXT_FRAME = 0x81
 WHOLE_FRAMES = frozenset({TEXT_FRAME, 0x82})
 """First bytes of a whole, final, uncompressed frame of text or bytes; nothing else is read here."""
 LONGEST_HEADER = 14
+SHORT_HEADERS = tuple(bytes((TEXT_FRAME, length)) for length in range(126))
+"""Of the text frames a server sends, by length; acks are all short, and there are many."""
 BLANK_LINE = b"\r\n\r\n"
 
 
@@ -80,7 +82,7 @@ class DirectConnection(ServerConnection):
     def say(self, *texts: bytes) -> None:
         """Write text frames at once, in one piece; when the connection is no longer open they are dropped."""
         if self.protocol.state is OPEN and texts and not self.transport.is_closing():
-            self.transport.write(b"".join([_framed(text) for text in texts]))
+            self.transport.write(b"".join([_framed(text) for text in texts]) if len(texts) > 1 else _framed(texts[0]))
 
     @property
     def unread(self) -> int:
@@ -251,7 +253,7 @@ def _framed(text: bytes) -> bytes:
     """A whole text frame, as a server sends it: not masked."""
     length = len(text)
     if length < 126:
-        return b"\x81%c%b" % (length, text)
+        return SHORT_HEADERS[length] + text
     if length < 2**16:
         return b"\x81\x7e%b%b" % (length.to_bytes(2), text)
     return b"\x81\x7f%b%b" % (length.to_bytes(8), text)

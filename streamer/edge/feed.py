@@ -2,6 +2,9 @@
 
 It must not know sockets: a reader is anything that says whether it has room and takes a text. Nothing leaves here
 before the inputs it shows are durable: each frame waits at a barrier of the runner.
+
+Of a mall that nobody has read for as long as frames are kept, none are built; while that is so of every mall, the feed
+does not even hear of pings. Who joins then gets a snapshot, and the frames begin again behind it.
 """
 
 import asyncio
@@ -49,8 +52,7 @@ class Feed:
         self._home: dict[str, str | None] = {}
         self._rebuilt = runner.rebuilt
         self._malls = {mall.id: _MallFeed(mall.id, HexGrid(mall)) for mall in runner.engine.floor.malls.values()}
-        self._mirror_all()
-        runner.listen(self._hear)
+        self._hears = False
 
     @property
     def mall_ids(self) -> tuple[str, ...]:
@@ -68,19 +70,27 @@ class Feed:
 
     def tick(self) -> None:
         """Build one delta for each mall; it is sent when what it shows is durable."""
+        for mall in self._malls.values():
+            mall.count_unread()
+        watched = [mall for mall in self._malls.values() if not mall.rests]
+        if not watched:
+            self._rest()
+            return
         if self._rebuilt != self.runner.rebuilt:
             self._start_afresh()
         self._sort_drivers()
         state = self.runner.engine.state
         floor_kpis = kpis(state, None)
         # One walk through the fleet for all malls, not one for each.
-        drivers: dict[str | None, list[Driver]] = {mall_id: [] for mall_id in self._malls}
-        orders: dict[str, list[Order]] = {mall_id: [] for mall_id in self._malls}
+        drivers: dict[str | None, list[Driver]] = {mall.id: [] for mall in watched}
+        orders: dict[str, list[Order]] = {mall.id: [] for mall in watched}
         for driver in state.drivers.values():
-            drivers.setdefault(driver.region, []).append(driver)
+            if driver.region in drivers:
+                drivers[driver.region].append(driver)
         for order in state.orders.values():
-            orders[order.mall_id].append(order)
-        for mall in self._malls.values():
+            if order.mall_id in orders:
+                orders[order.mall_id].append(order)
+        for mall in watched:
             layers = mall.grid.count(drivers[mall.id], orders[mall.id], state.at_ms)
             tallies = [state.tallies[mall.id]] if mall.id in state.tallies else []
             figures = count(drivers[mall.id], orders[mall.id], tallies)
@@ -94,6 +104,8 @@ class Feed:
         """Send `reader` each mall from now on: what it missed since the `seq` it names, or else a snapshot first."""
         for mall_id in mall_ids:
             mall = self._malls[mall_id]
+            if mall.rests:
+                self._wake(mall)
             held = (since or {}).get(mall_id) if epoch == self.epoch else None
             missed = mall.after(held) if held is not None else None
             if missed is None:
@@ -108,6 +120,24 @@ class Feed:
             mall.live.pop(reader, None)
             mall.stale.pop(reader, None)
             mall.greeting.pop(reader, None)
+
+    # ------------------------------------------------------------ rest
+
+    def _rest(self) -> None:
+        """Nobody watches: hear of nothing."""
+        if self._hears:
+            self._hears = False
+            self.runner.unlisten(self._hear)
+
+    def _wake(self, mall: "_MallFeed") -> None:
+        """Somebody will watch a mall that rested: what it is like now is what the next frame will differ from."""
+        if not self._hears:
+            self._hears = True
+            self._rebuilt = self.runner.rebuilt
+            self._dirty_drivers.clear()
+            self._mirror_all()
+            self.runner.listen(self._hear)
+        mall.wake(mall.grid.layers(self.runner.engine.state))
 
     # ------------------------------------------------------------ what changed
 
@@ -132,11 +162,15 @@ class Feed:
         for driver_id in self._dirty_drivers:
             driver = drivers.get(driver_id)
             region, home = driver.region if driver else None, self._home.get(driver_id)
-            if home != region and home is not None:
-                self._malls[home].gone.append(driver_id)
-            self._home[driver_id] = region
+            if home != region:
+                self._home[driver_id] = region
+                if home is not None:
+                    self._malls[home].gone.append(driver_id)
             if driver is not None and region is not None:
                 self._malls[region].changed.append(driver)
+        for mall in self._malls.values():
+            if mall.rests:
+                mall.changed, mall.gone, mall.dirty_orders = [], [], set()
         self._dirty_drivers.clear()
 
     def _mirror_all(self) -> None:
@@ -225,8 +259,27 @@ class _MallFeed:
         self.stale: dict[Reader, None] = {}
         self.greeting: dict[Reader, bytes] = {}
         self._published = 0
+        self._unread = KEPT_FRAMES
+        """Ticks since somebody read; so many, and there is nothing to resume any more."""
         self._ring: deque[tuple[int, bytes]] = deque(maxlen=KEPT_FRAMES)
         self.layers: dict[Hex, HexLayers] = {}
+
+    @property
+    def rests(self) -> bool:
+        """Whether no frames are built, because nobody reads them or can still come back for them."""
+        return self._unread >= KEPT_FRAMES
+
+    def count_unread(self) -> None:
+        """One more tick: with readers, or without."""
+        self._unread = 0 if self.live or self.stale or self.greeting else self._unread + 1
+
+    def wake(self, layers: dict[Hex, HexLayers]) -> None:
+        """Frames are built again, from the next tick on; the numbers that rested are missing to everybody."""
+        self._unread = 0
+        self.forget()
+        # Who comes to hold this number has it from a snapshot made now, and can go on from it.
+        self._published = self.seq
+        self.layers = layers
 
     def after(self, seq: int) -> list[bytes] | None:
         """The frames published after `seq`, or None when some of them are not kept."""

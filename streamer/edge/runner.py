@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from streamer.core.engine import Engine
 from streamer.core.errors import StorageError
-from streamer.core.events import Input, OrderCommand, Output, Ping, PingTaken, Refused, Tick
+from streamer.core.events import Input, OrderCommand, Output, Ping, PingTaken, Refused, Tick, Verdict
 from streamer.core.snapshot import dump_state
 from streamer.edge.clock import Clock
 from streamer.edge.journal.contract import (
@@ -173,28 +173,51 @@ class Runner:
             return
         at_ms = self.now_ms()
         answers: list[Output] = []
-        run = PingRun(self.engine.state.seq + 1, at_ms, [], [])
-        heard: list[Heard] = []
-        plain = True
-        for ping in pings:
+        left, first_seq = pings, self.engine.state.seq + 1
+        while True:
+            done: list[tuple[Output, ...]] = []
+            fault: Exception | None = None
+            add, handle = done.append, self.engine.handle
             try:
-                outputs = self.engine.handle(at_ms, ping)
+                for ping in left:
+                    add(handle(at_ms, ping))
             except Exception as error:
-                self._keep(run, heard)
-                self._wait((), None, heard)
-                self._quarantine(at_ms, ping, error)
-                run, heard = PingRun(self.engine.state.seq + 1, at_ms, [], []), []
-                answers.append(INTERNAL[0])
-                continue
-            first = outputs[0]
-            answers.append(first)
-            if type(first) is PingTaken and first.verdict != "duplicate":
-                run.pings.append(ping)
-                run.verdicts.append(first.verdict)
-                heard.append((ping, outputs))
-                plain = plain and len(outputs) == 1
-        self._keep(run, heard)
+                fault = error
+            firsts = [outputs[0] for outputs in done]
+            answers += firsts
+            heard, plain = self._keep_pings(first_seq, at_ms, left, done, firsts)
+            if fault is None:
+                break
+            self._wait((), None, heard, plain)
+            self._quarantine(at_ms, left[len(done)], fault)
+            answers.append(INTERNAL[0])
+            left, first_seq = left[len(done) + 1 :], self.engine.state.seq + 1
         self._wait(answers, then, heard, plain)
+
+    def _keep_pings(
+        self, first_seq: int, at_ms: int, pings: Sequence[Ping], done: list[tuple[Output, ...]], firsts: list[Output]
+    ) -> tuple[Sequence[Heard], bool]:
+        """Queue the pings that took effect, of those `done`; what sinks hear of them, and whether it is plain.
+
+        Written for the frame whose pings all do nothing but be taken, of which perhaps nobody wants to hear.
+        """
+        verdicts: list[Verdict] = [
+            first.verdict for first in firsts if type(first) is PingTaken and first.verdict != "duplicate"
+        ]
+        if not verdicts:
+            return (), True
+        if len(verdicts) < len(pings):
+            took = [
+                (ping, outputs) for ping, outputs in zip(pings, done, strict=False)
+                if type(first := outputs[0]) is PingTaken and first.verdict != "duplicate"
+            ]  # fmt: skip
+            pings, done = [ping for ping, _ in took], [outputs for _, outputs in took]
+        plain = sum(map(len, done)) == len(done)
+        heard: Sequence[Heard] = ()
+        if not plain or self._ping_sinks or self.hooks:
+            heard = list(zip(pings, done, strict=True))
+        self._keep(PingRun(first_seq, at_ms, verdicts, list(pings)), heard)
+        return heard, plain
 
     def submit_together(self, items: Sequence[OrderCommand], thens: Sequence[Then]) -> None:
         """Handle several commands now, which become durable all or none; each `then` gets its command's outputs.
@@ -218,15 +241,14 @@ class Runner:
             if self.engine.state.seq > seq:
                 entries.append(Entry(seq + 1, at_ms, item))
                 heard.append((item, outputs))
-        self._keep(Together(tuple(entries)), heard)
+        if heard:
+            self._keep(Together(tuple(entries)), heard)
         self._wait((), None, heard)
         for then, answer in zip(thens, answers or [STORAGE_FULL] * len(items), strict=True):
             self._wait(answer, then)
 
     def _keep(self, record: Entry | PingRun | Together, heard: Sequence[Heard]) -> None:
-        """Queue what took effect for the journal, if anything did."""
-        if not heard:
-            return
+        """Queue what took effect for the journal."""
         self._ticket = self.journal.append(record)
         for hook in self.hooks:
             for item, outputs in heard:
@@ -280,13 +302,19 @@ class Runner:
         return await future
 
     def listen(self, sink: Sink, pings: bool = True) -> None:
-        """Have `sink` called with (input, outputs) of all inputs that took effect, after their commit, in order; those
-        that were handled together come together. Without `pings` it does not hear of those that did nothing but be
-        taken, which is most of them.
+        """Have `sink` called with (input, outputs) of all inputs that take effect from now on, after their commit, in
+        order; those that were handled together come together. Without `pings` it does not hear of those that did
+        nothing but be taken, which is most of them.
         """
         self._sinks.append(sink)
         if pings:
             self._ping_sinks.append(sink)
+
+    def unlisten(self, sink: Sink) -> None:
+        """Do not call `sink` any more; what waits for its commit now, it does not hear of."""
+        self._sinks.remove(sink)
+        if sink in self._ping_sinks:
+            self._ping_sinks.remove(sink)
 
     # ------------------------------------------------------------ out
 

@@ -299,3 +299,59 @@ def test_an_ended_recording_stands_still() -> None:
     assert screen.frames[1]["floor"] == {
         "mode": "replay", "speed": 2.0, "fixture": "a-day", "clock_offset_ms": -5, "ended": True,
     }  # fmt: skip
+
+
+def test_nothing_is_built_for_nobody() -> None:
+    feed = a_feed()
+    for at_ms, item in a_wandering_day(5):
+        feed.runner.submit(item, at_ms=at_ms)
+        feed.tick()
+    assert all(mall.seq == 0 for mall in feed._malls.values())
+    assert feed.runner._ping_sinks == []
+
+
+def test_who_joins_after_a_rest_is_told_everything_and_what_follows() -> None:
+    feed, first, second = a_feed(), Screen(), Screen()
+    feed.join(first, ["plaza"])
+    for number, (at_ms, item) in enumerate(a_wandering_day()):
+        if number == 40:
+            feed.leave(first)
+            for _ in range(feeding.KEPT_FRAMES + 1):
+                feed.tick()
+            assert feed.runner._ping_sinks == []
+        if number == 80:
+            feed.join(second, feed.mall_ids, dict(first.seq), feed.epoch)
+        feed.runner.submit(item, at_ms=at_ms)
+        if number % 7 == 0:
+            feed.tick()
+    feed.tick()
+    for mall in feed.mall_ids:
+        second.shows(feed, mall)
+    assert [frame["frame"] for frame in second.frames].count("snapshot") == len(feed.mall_ids)
+
+
+def test_a_mall_nobody_watches_rests_while_another_is_watched() -> None:
+    feed, screen = a_feed(), Screen()
+    feed.join(screen, ["plaza"])
+    for number, (at_ms, item) in enumerate(a_wandering_day()):
+        feed.runner.submit(item, at_ms=at_ms)
+        if number % 7 == 0:
+            feed.tick()
+        if number == 60:
+            assert feed._malls["outlet"].seq == 0
+            feed.join(screen, ["outlet"])
+    feed.tick()
+    for mall in feed.mall_ids:
+        screen.shows(feed, mall)
+
+
+async def test_what_was_not_durable_when_the_feed_woke_is_told_when_it_is() -> None:
+    journal = FailingJournal(a_header(malls=two_malls()))
+    feed, screen = a_feed(journal), Screen()
+    feed.runner.submit(DriverRegistered("d-1", mall_ids=("plaza",)))
+    feed.join(screen, ["plaza"])
+    feed.tick()
+    assert screen.frames == []
+    feed.runner._committed(1)
+    assert [frame["frame"] for frame in screen.frames] == ["snapshot", "delta"]
+    screen.shows(feed, "plaza")

@@ -270,3 +270,8 @@ def schema_of(name: str) -> dict[str, Any]:
 )
 def test_an_id_is_1_to_64_plain_characters(text: str, good: bool) -> None:
     assert wire.is_id(text) is good
+
+
+@given(st.lists(st.builds(Nack, st.just("internal"), st.booleans(), st.text()), max_size=20))
+def test_messages_encoded_together_are_what_each_is_by_itself(messages: list[Nack]) -> None:
+    assert wire.encode_all(messages) == [wire.encode(message) for message in messages]

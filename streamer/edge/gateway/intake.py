@@ -60,10 +60,19 @@ class Intake:
         if socket.rebuilt != self.runner.rebuilt:
             socket.rebuilt = self.runner.rebuilt
             socket.voices.clear()
+        # Who a scoped gateway may speak for changes: none of its drivers is known beforehand.
+        known: dict[str, TokenBucket] = {} if socket.owner.mall_ids else socket.voices
         for item in decode_frame(message):
             if type(item) is Ping:
                 good += 1
-                if self._may_enter(socket, item, now_s):
+                # A known driver within its rate, as nearly all are, is let in without a further call.
+                bucket = known.get(item.driver_id) if item.driver_id else None
+                if bucket is not None and bucket.take(now_s):
+                    pings.append(item)
+                    continue
+                if bucket is not None:
+                    self._limit(socket, item)
+                elif self._may_enter(socket, item, now_s):
                     pings.append(item)
             elif type(item) is Report:
                 good += 1
@@ -105,8 +114,11 @@ class Intake:
             force_setattr(item, "driver_id", socket.owner.name)
         if bucket.take(now_s):
             return True
-        socket.limit(error_about(item, "rate_limited", f"more than {self.settings.messages_per_s:g} messages a second"))
+        self._limit(socket, item)
         return False
+
+    def _limit(self, socket: Socket, item: Ping | Report) -> None:
+        socket.limit(error_about(item, "rate_limited", f"more than {self.settings.messages_per_s:g} messages a second"))
 
     def _first_word(self, socket: Socket, item: Ping | Report) -> WireError | None:
         """A driver is spoken for the first time on this socket: by a gateway, there is an end to how many."""
@@ -147,12 +159,13 @@ class Intake:
         self, socket: Socket, pings: Sequence[Ping], fixes: Sequence[int] | None, outputs: Sequence[Output]
     ) -> None:
         """`fixes` are the phones' own `fix_ms`, where they were moved."""
-        for at, (ping, output) in enumerate(zip(pings, outputs, strict=True)):
-            fix_ms = ping.fix_ms if fixes is None else fixes[at]
+        fixes = fixes or [ping.fix_ms for ping in pings]
+        for ping, fix_ms, output in zip(pings, fixes, outputs, strict=True):
             if type(output) is PingTaken:
                 socket.took_ping(ping.driver_id, ping.seq, fix_ms)
             elif isinstance(output, Refused):
                 socket.refuse(error_about(ping, "internal", output.message, fix_ms), output.code, output.retryable)
+        socket.acknowledge_soon()
 
     def _hand_in_report(self, socket: Socket, report: Report) -> None:
         self.tally.reports += 1

@@ -13,7 +13,7 @@ from streamer.edge.accounts import TokenOwner
 from streamer.edge.connection import DirectConnection
 from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
 from streamer.edge.measures import Histogram
-from streamer.edge.wire import CODES, Ack, Close, Code, Nack, ServerMessage, WireError, encode
+from streamer.edge.wire import CODES, Ack, Close, Code, Nack, ServerMessage, WireError, encode, encode_all
 
 STATE_BOUNDS_S = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05)
 AGE_BOUNDS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -94,7 +94,7 @@ class Socket:
             self._stalling = self._loop.call_later(self.settings.slow_grace_s, self._judge_reader)
 
     def took_ping(self, driver_id: str, seq: int | None, fix_ms: int) -> None:
-        """A ping is durable (or was already): acknowledge it soon, together with its neighbours.
+        """A ping is durable (or was already); to be followed by `acknowledge_soon` once the frame's pings are told.
 
         The weak spot of a cumulative number: it speaks for every lower one that was sent before it. So a phone has
         to send in the order of `seq`, as PROTOCOL says.
@@ -102,11 +102,15 @@ class Socket:
         self.taken += 1
         if seq is None:
             self._due_fixes[driver_id] = fix_ms
-        else:
-            if seq > self._highest.get(driver_id, -1):
-                self._highest[driver_id] = seq
-            self._due[driver_id] = None
-        if self._acking is None and self.is_open:
+            return
+        highest = self._highest
+        if seq > highest.get(driver_id, -1):
+            highest[driver_id] = seq
+        self._due[driver_id] = None
+
+    def acknowledge_soon(self) -> None:
+        """Have the pings that are durable acknowledged together, as soon as the last ack is old enough."""
+        if self._acking is None and (self._due or self._due_fixes) and self.is_open:
             # Even when an ack is due at once, it waits for the rest of this commit.
             wait_s = self._acked_s + self._ack_interval_s - self._loop.time()
             self._acking = self._loop.call_later(max(0.0, wait_s), self.acknowledge)
@@ -116,8 +120,11 @@ class Socket:
         if self._acking is not None:
             self._acking.cancel()
             self._acking = None
-        addressee = self._addressee
-        acks = [Ack(seq=self._highest[driver_id], driver_id=addressee(driver_id)) for driver_id in self._due]
+        highest, addressee = self._highest, self._addressee
+        if self.owner.kind == "gateway":
+            acks = [Ack(highest[driver_id], UNSET, UNSET, driver_id) for driver_id in self._due]
+        else:
+            acks = [Ack(highest[driver_id]) for driver_id in self._due]
         acks += [
             Ack(seq=None, fix_ms=fix_ms, driver_id=addressee(driver_id))
             for driver_id, fix_ms in self._due_fixes.items()
@@ -162,7 +169,7 @@ class Socket:
 
     def _ack(self, *acks: Ack) -> None:
         self.tally.acks += len(acks)
-        self._say(*map(encode, acks))
+        self._say(*encode_all(acks))
 
     def _addressee(self, driver_id: str) -> str | UnsetType:
         return driver_id if self.owner.kind == "gateway" else UNSET
