@@ -21,6 +21,7 @@ from streamer.core.events import (
     OrderPlaced,
     Output,
     Refused,
+    SetAutopilot,
     SetDuty,
     Undo,
 )
@@ -44,6 +45,8 @@ def run(assignments: Assignments, at_ms: int, item: Command, command_id: str) ->
             return _undo(assignments, at_ms, item, command_id)
         case SetDuty():
             return _set_duty(assignments, at_ms, item, command_id)
+        case SetAutopilot():
+            return _set_autopilot(assignments, at_ms, item, command_id)
 
 
 # ---------------------------------------------------------------- idempotency
@@ -241,6 +244,16 @@ def _set_duty(assignments: Assignments, at_ms: int, item: SetDuty, command_id: s
     return _done(assignments, at_ms, command_id, item.actor, item.duty, before, [driver.id])
 
 
+# ---------------------------------------------------------------- the autopilot
+
+
+def _set_autopilot(assignments: Assignments, at_ms: int, item: SetAutopilot, command_id: str) -> tuple[Output, ...]:
+    if item.mall_id not in assignments.planner.floor.malls:
+        return (Refused("not_found", f"there is no mall {item.mall_id}"),)
+    assignments.state.autopilot[item.mall_id] = item.rules
+    return _done(assignments, at_ms, command_id, item.actor, "autopilot", (), ())
+
+
 # ---------------------------------------------------------------- undo
 
 
@@ -267,7 +280,7 @@ def _cannot_undo(assignments: Assignments, record: CommandRecord) -> Refused | N
     """An undo stands on the last command of each order; what drivers did since does not matter until the pick-up."""
     if record.undone_by is not None:
         return Refused("not_undoable", f"command {record.id} is undone already")
-    if record.action in {"undo", "on_duty", "off_duty", "on_break", "placed"}:
+    if record.action in {"undo", "on_duty", "off_duty", "on_break", "placed", "autopilot"}:
         return Refused("not_undoable", f"a command {record.action} has no undo")
     for was in record.before:
         order = assignments.state.orders.get(was.order_id)

@@ -6,6 +6,7 @@ It must not know the clock, the network, the disk, or whether the floor is live,
     Report  repeat? -> whose order, which number? -> legal step? -> status, route, ETA, risk
     Order   key? -> mall, stores, drop-off -> number it -> ETA, risk
     Command key? -> version -> legal step? -> driver fit? -> assignment number, route, ETA, risk -> kept for undo
+    Plan    advice on what is still in the queue
     Tick    dwell -> silence -> ETA, risk -> forget what is long over
 """
 
@@ -28,9 +29,11 @@ from streamer.core.events import (
     Output,
     Ping,
     PingTaken,
+    PlanMade,
     Refused,
     Report,
     ReportTaken,
+    SetAutopilot,
     SetDuty,
     Tick,
     Undo,
@@ -80,12 +83,14 @@ class Engine:
         match item:
             case Report():
                 outputs = reports.take(self.assignments, at_ms, item)
-            case OrderPlaced() | OrderCommand() | HandOver() | Undo() | SetDuty():
+            case OrderPlaced() | OrderCommand() | HandOver() | Undo() | SetDuty() | SetAutopilot():
                 outputs = self._decide(at_ms, item)
             case Tick():
                 outputs = self._tick(at_ms)
             case DriverRegistered():
                 outputs = self._register(item)
+            case PlanMade():
+                outputs = self._advise(item)
         if is_effective(outputs):
             self.state.seq += 1
             self.state.at_ms = at_ms
@@ -185,7 +190,9 @@ class Engine:
             departed = self.assignments.depart(driver, fence.mall_id, at_ms)
             yield from (OrderChanged(order_id, fence.mall_id) for order_id in departed)
 
-    def _decide(self, at_ms: int, item: OrderPlaced | OrderCommand | HandOver | Undo | SetDuty) -> tuple[Output, ...]:
+    def _decide(
+        self, at_ms: int, item: OrderPlaced | OrderCommand | HandOver | Undo | SetDuty | SetAutopilot
+    ) -> tuple[Output, ...]:
         known = commands.repeated(self.assignments, item)
         if known is not None:
             return (known,)
@@ -209,6 +216,16 @@ class Engine:
             driver.name, driver.capacity = item.name or driver.name, item.capacity
             driver.mall_ids, driver.shift_end_ms = item.mall_ids, item.shift_end_ms
         return (DriverChanged(item.driver_id),)
+
+    def _advise(self, item: PlanMade) -> tuple[Output, ...]:
+        """Keeps the advice on orders of the mall that are still in the queue; the floor may have moved on meanwhile."""
+        outputs: list[Output] = []
+        for advice in item.advice:
+            order = self.state.orders.get(advice.order_id)
+            if order is not None and order.mall_id == item.mall_id and order.status in QUEUED:
+                order.advice = advice
+                outputs.append(OrderChanged(order.id, order.mall_id, versioned=False))
+        return tuple(outputs)
 
     def _tick(self, at_ms: int) -> tuple[Output, ...]:
         outputs: list[Output] = []

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, NewType
 
 from msgspec import Meta, Struct
 
+from streamer.core.settings import AutopilotRules
+
 Hex = NewType("Hex", int)
 """An H3 cell as the 64-bit integer of `h3.api.basic_int`."""
 
@@ -26,6 +28,9 @@ ReportKind = Literal[
 Action = Literal["assign", "reassign", "unassign", "hold", "release", "pin", "ready", "cancel"]
 Verdict = Literal["ok", "duplicate", "late", "jump", "inaccurate"]
 Duty = Literal["off_duty", "on_duty", "on_break"]
+AdviceWord = Literal["waits", "planned", "suggested", "failed", "left_to_people"]
+"""`waits`: in the queue on purpose. `planned`: its driver is told in time. `suggested`: a person is to decide.
+`failed`: nobody can take it now. `left_to_people`: held, pinned, or touched by a person a moment ago."""
 
 
 class Event(Struct, frozen=True, tag_field="type", omit_defaults=True):
@@ -141,12 +146,58 @@ class SetDuty(Event, frozen=True, tag="duty"):
     key: Key | None = None
 
 
+class Advice(Struct, frozen=True, omit_defaults=True):
+    """What the autopilot makes of one order that nobody has collected yet, and why; shown to people, binding nobody.
+
+    `trip` are the orders that would leave the mall together, in the sequence of their drop-offs. Instants are UTC epoch
+    milliseconds, costs minutes; `regret_min` is how much more the next best driver would cost.
+    """
+
+    order_id: Id
+    word: AdviceWord
+    reason: ShortText = ""
+    driver_id: Id | None = None
+    trip: Annotated[tuple[Id, ...], Meta(max_length=64)] = ()
+    depart_ms: Instant | None = None
+    """When the driver has to set off at the latest, or the order is given out."""
+    leave_ms: Instant | None = None
+    """When the trip leaves the mall."""
+    eta_dropoff_ms: Instant | None = None
+    cost_min: float | None = None
+    terms: dict[str, float] = {}
+    """The parts of the cost, minutes; they sum to `cost_min`."""
+    regret_min: float | None = None
+
+
+class PlanMade(Event, frozen=True, tag="plan"):
+    """The autopilot looked at a mall: its advice on each order where that is not what it was before.
+
+    Journaled, so that a replay shows the reasons without planning again.
+    """
+
+    mall_id: Id
+    advice: tuple[Advice, ...] = ()
+
+
+class SetAutopilot(Event, frozen=True, tag="autopilot"):
+    """A person changes how the autopilot works at a mall, from now on."""
+
+    mall_id: Id
+    rules: AutopilotRules
+    actor: ShortText = ""
+    reason: ShortText = ""
+    key: Key | None = None
+
+
 class Tick(Event, frozen=True, tag="tick"):
     """Time passed. Timers, dwell, silence and risk move only on inputs, and this is the one that always comes."""
 
 
-Command = OrderCommand | HandOver | Undo | SetDuty
-Input = Ping | Report | DriverRegistered | OrderPlaced | OrderCommand | HandOver | Undo | SetDuty | Tick
+Command = OrderCommand | HandOver | Undo | SetDuty | SetAutopilot
+Input = (
+    Ping | Report | DriverRegistered | OrderPlaced | OrderCommand | HandOver | Undo | SetDuty | SetAutopilot | PlanMade
+    | Tick
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------- outputs

@@ -3,7 +3,7 @@
 It must not know where they came from (file, environment or header).
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -71,6 +71,26 @@ class RiskRules(Struct, frozen=True, forbid_unknown_fields=True):
     """Time allowed for finding a driver in the ETA of an order nobody has."""
 
 
+AutopilotMode = Literal["off", "suggest", "auto", "auto_with_exceptions"]
+
+
+class AutopilotRules(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the autopilot works at a mall; changed live by a person, by an input like any other."""
+
+    mode: AutopilotMode = "off"
+    """`suggest`: people accept. `auto`: it decides. `auto_with_exceptions`: it decides, but what would be late, or far
+    dearer than usual, is left to people."""
+    look_ms: Annotated[int, Meta(ge=1_000, le=3_600_000)] = 10_000
+    """From one look to the next; what need not leave before that is not given out yet."""
+    hold_for_batch: bool = True
+    """Whether an order may wait for another to share its trip, when nobody is late for it."""
+    trip_orders: Annotated[int, Meta(ge=1, le=64)] = 5
+    offer_ms: Ms = 0
+    """An order the autopilot gives out is an offer that lapses after this; 0: it is given for good."""
+    stand_down_ms: Ms = 60_000
+    """What a person touched, the autopilot leaves alone this long."""
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """All of the engine's settings."""
 
@@ -78,6 +98,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     fences: FenceRules = FenceRules()
     travel: TravelRules = TravelRules()
     risk: RiskRules = RiskRules()
+    autopilot: AutopilotRules = AutopilotRules()
+    """Of a mall where nobody has set anything else."""
     tick_ms: TickMs = 5_000
     silent_ms: Ms = 120_000
     """On duty without a believed ping for this long: the driver is silent."""

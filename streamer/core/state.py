@@ -7,7 +7,8 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from streamer.core.events import Dropoff, Duty, Ping, Stop, Verdict
+from streamer.core.events import Advice, Dropoff, Duty, Ping, Stop, Verdict
+from streamer.core.settings import AutopilotRules
 
 Status = Literal[
     "placed", "ready", "assigned", "enroute_to_pickup", "arrived_at_pickup", "picked_up", "enroute_to_dropoff",
@@ -56,6 +57,15 @@ class Order(Struct):
     arrived_pickup_ms: int | None = None
     picked_up_ms: int | None = None
     ended_ms: int | None = None
+    offered_until_ms: int | None = None
+    """When the offer its driver has not answered lapses; None: it is given for good, or to nobody."""
+    touched_ms: int = 0
+    """When a person last decided about it; 0: never."""
+    advice: Advice | None = None
+    """What the autopilot makes of it, while nobody has it."""
+    eta_low_ms: int | None = None
+    eta_high_ms: int | None = None
+    """Where four of five deliveries come between; around `eta_dropoff_ms`."""
     declined_by: list[str] = field(default_factory=list)
     history: list[HistoryItem] = field(default_factory=list)
 
@@ -107,6 +117,8 @@ class Driver(Struct):
     reports: tuple[str, ...] = ()
     """Ids of the last reports, so that a repeat has no second effect."""
     last_active_ms: int = 0
+    touched_ms: int = 0
+    """When a person last decided about it or its orders; 0: nobody did."""
 
 
 class Before(Struct, frozen=True):
@@ -180,3 +192,5 @@ class State(Struct):
     verdicts: dict[str, int] = field(default_factory=dict)
     """Pings by verdict."""
     tallies: dict[str, Tally] = field(default_factory=dict)
+    autopilot: dict[str, AutopilotRules] = field(default_factory=dict)
+    """By mall, where a person has set them; else those of the settings."""

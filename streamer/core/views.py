@@ -5,7 +5,7 @@ It must not know who asks; roles and masking are the edge's.
 
 from msgspec import Struct
 
-from streamer.core.events import Dropoff, Stop, Verdict
+from streamer.core.events import Advice, Dropoff, Stop, Verdict
 from streamer.core.hexes import hex_name
 from streamer.core.state import Driver, DriverState, Order, Risk, Status
 
@@ -36,6 +36,10 @@ class OrderView(Struct, frozen=True):
     is_ready: bool
     picked_up_ms: int | None
     ended_ms: int | None
+    eta_low_ms: int | None
+    eta_high_ms: int | None
+    offered_until_ms: int | None
+    advice: Advice | None
 
 
 class DriverView(Struct, frozen=True):
@@ -71,7 +75,8 @@ def order_view(order: Order) -> OrderView:
         order.id, order.external_id, order.mall_id, order.stores, order.items, order.dropoff, order.placed_ms,
         order.ready_ms, order.due_ms, order.priority, order.status, order.version, order.driver_id, order.assignment,
         order.held, order.pinned, order.risk, order.eta_pickup_ms, order.eta_dropoff_ms, order.updated_ms,
-        order.is_ready, order.picked_up_ms, order.ended_ms,
+        order.is_ready, order.picked_up_ms, order.ended_ms, order.eta_low_ms, order.eta_high_ms,
+        order.offered_until_ms, order.advice,
     )  # fmt: skip
 
 
