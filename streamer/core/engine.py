@@ -11,10 +11,11 @@ It must not know the clock, the network, the disk, or whether the floor is live,
 
 from collections.abc import Iterator
 
+from h3.api.basic_int import latlng_to_cell
+
 from streamer.core import commands, intake, pings, reports
 from streamer.core import drivers as driving
 from streamer.core.assignments import Assignments
-from streamer.core.cells import CellFinder
 from streamer.core.events import (
     CommandDone,
     DriverChanged,
@@ -36,8 +37,8 @@ from streamer.core.events import (
     Undo,
     Verdict,
 )
-from streamer.core.fences import FenceEvent, FenceIndex, dwells, observe
-from streamer.core.hexes import DriverIndex
+from streamer.core.fences import FenceEvent, FenceIndex, dwells, is_settled, observe
+from streamer.core.hexes import RES, DriverIndex
 from streamer.core.malls import Floor
 from streamer.core.orders import ENDED, QUEUED
 from streamer.core.routes import Planner
@@ -62,7 +63,6 @@ class Engine:
         self.assignments = Assignments(self.state, self.planner, self.settings)
         self.fences = fences or FenceIndex(floor, self.settings.fences)
         self._is_usual = pings.usual(self.settings.pings)
-        self._cell_of = CellFinder().cell_of
         self.everyone = DriverIndex()
         self.free = DriverIndex()
         for driver in self.state.drivers.values():
@@ -136,7 +136,7 @@ class Engine:
         if verdict != "ok":
             return (taken,)
         lat, lng = ping.lat, ping.lng
-        cell = self._cell_of(driver.cell, lat, lng)
+        cell = latlng_to_cell(lat, lng, RES)
         holding = self.fences.holding(cell, lat, lng)
         driver.ping, driver.received_ms = ping, at_ms
         moved = cell != driver.cell
@@ -145,7 +145,8 @@ class Engine:
         news: tuple[Output, ...] = ()
         if holding:
             driver.mall_id = self.fences.mall_of(holding)
-            news = self._cross_fences(driver, holding, at_ms)
+            if not is_settled(driver.fences, holding, at_ms, self.settings.fences):
+                news = self._cross_fences(driver, holding, at_ms)
             if driver.mall_id is not None:
                 driver.region = driver.mall_id
         else:
