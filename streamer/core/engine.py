@@ -44,7 +44,7 @@ from streamer.core.orders import ENDED, QUEUED
 from streamer.core.routes import Planner
 from streamer.core.settings import Settings
 from streamer.core.snapshot import state_hash
-from streamer.core.state import Driver, FencePresence, Order, State
+from streamer.core.state import NOWHERE, Driver, FencePresence, Order, State
 from streamer.core.travel import Travel
 
 
@@ -66,7 +66,7 @@ class Engine:
         self.everyone = DriverIndex()
         self.free = DriverIndex()
         for driver in self.state.drivers.values():
-            self._index(driver)
+            self._index(driver, driver.cell)
 
     def handle(self, at_ms: int, item: Input) -> tuple[Output, ...]:
         """Takes one input at `at_ms` (UTC epoch milliseconds; a step back in time counts as no step).
@@ -91,7 +91,8 @@ class Engine:
             self.state.at_ms = at_ms
             for output in outputs:
                 if type(output) is DriverChanged:
-                    self._index(self.state.drivers[output.driver_id])
+                    driver = self.state.drivers[output.driver_id]
+                    self._index(driver, driver.cell)
         return outputs
 
     def nearest(self, lat: float, lng: float, k: int, free_only: bool = True) -> list[tuple[str, float]]:
@@ -114,14 +115,15 @@ class Engine:
         driver = state.drivers.get(ping.driver_id)
         if driver is None:
             return (Refused("not_yours", f"there is no driver {ping.driver_id!r}"),)
-        if self._is_usual(driver, ping, at_ms):
+        seq = ping.seq
+        if seq is not None and self._is_usual(driver, ping, at_ms):
             verdict: Verdict = "ok"
-            driver.last_seq += 1
+            driver.last_seq = seq
             if driver.jumps:
                 driver.jumps = ()
         else:
             if pings.is_duplicate(driver, ping):
-                return (PingTaken(driver.id, ping.seq, "duplicate"),)
+                return (PingTaken(driver.id, seq, "duplicate"),)
             refused = pings.refusal(driver, ping, at_ms, rules)
             if refused is not None:
                 return (refused,)
@@ -132,14 +134,15 @@ class Engine:
         verdicts = state.verdicts
         verdicts[verdict] = verdicts.get(verdict, 0) + 1
         driver.verdict = verdict
-        taken = PingTaken(driver.id, ping.seq, verdict)
+        taken = PingTaken(driver.id, seq, verdict)
         if verdict != "ok":
             return (taken,)
         lat, lng = ping.lat, ping.lng
         cell = latlng_to_cell(lat, lng, RES)
         holding = self.fences.holding(cell, lat, lng)
         driver.ping, driver.received_ms = ping, at_ms
-        moved = cell != driver.cell
+        before = driver.cell
+        moved = cell != before
         if moved:
             driver.cell = cell
         news: tuple[Output, ...] = ()
@@ -160,11 +163,11 @@ class Engine:
             driver.state = driving.state_of(driver, state.orders, at_ms, self.settings)
             moved = True
         if moved:
-            self._index(driver)
+            self._index(driver, before)
         return (taken, *news) if news else (taken,)
 
     def _cross_fences(self, driver: Driver, holding: tuple[str, ...], at_ms: int) -> tuple[Output, ...]:
-        rules, ping, known = self.settings.fences, driver.ping, driver.fences
+        rules, ping, known = self.settings.fences, driver.ping, dict(driver.fences)
         if ping is None or (ping.accuracy_m is not None and ping.accuracy_m > rules.max_accuracy_m):
             return ()
         outputs: list[Output] = []
@@ -177,6 +180,7 @@ class Engine:
                 del known[fence_id]
             if event is not None:
                 outputs.extend(self._crossed(driver, fence_id, event, at_ms))
+        driver.fences = known or NOWHERE
         return tuple(outputs)
 
     def _crossed(self, driver: Driver, fence_id: str, event: FenceEvent, at_ms: int) -> Iterator[Output]:
@@ -261,16 +265,16 @@ class Engine:
         while state.commands and (oldest := next(iter(state.commands.values()))).at_ms < before_ms:
             del state.commands[oldest.id]
 
-    def _index(self, driver: Driver) -> None:
-        """Keeps both look-up indexes true to the driver's cell and state."""
+    def _index(self, driver: Driver, before: int) -> None:
+        """Keeps both look-up indexes true to the driver's cell and state; `before` is the cell it was in."""
         if driver.cell and driver.duty == "on_duty":
-            self.everyone.put(driver)
+            self.everyone.put(driver, before)
         else:
-            self.everyone.drop(driver.id)
+            self.everyone.drop(driver.id, before)
         if driver.cell and driver.state == "free":
-            self.free.put(driver)
+            self.free.put(driver, before)
         else:
-            self.free.drop(driver.id)
+            self.free.drop(driver.id, before)
 
 
 def is_effective(outputs: tuple[Output, ...]) -> bool:

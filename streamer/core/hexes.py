@@ -82,30 +82,31 @@ class DriverIndex:
 
     def __init__(self) -> None:
         self.cells: dict[int, dict[str, Driver]] = {}
-        self._cell_of: dict[str, int] = {}
+        self._size = 0
 
     def __len__(self) -> int:
-        return len(self._cell_of)
+        return self._size
 
-    def put(self, driver: Driver) -> None:
-        """Places a driver in its cell, out of the one it was in."""
-        old = self._cell_of.get(driver.id)
-        if old == driver.cell:
+    def put(self, driver: Driver, before: int) -> None:
+        """Places a driver in its cell, out of the one it was in before, if it was here at all."""
+        cell, members = driver.cell, self.cells.get(before)
+        if members is None or driver.id not in members:
+            self._size += 1
+        elif before == cell:
             return
-        if old is not None:
-            self._leave(driver.id, old)
-        self._cell_of[driver.id] = driver.cell
-        members = self.cells.get(driver.cell)
+        else:
+            self._leave(driver.id, before)
+        members = self.cells.get(cell)
         if members is None:
-            self.cells[driver.cell] = {driver.id: driver}
+            self.cells[cell] = {driver.id: driver}
         else:
             members[driver.id] = driver
 
-    def drop(self, driver_id: str) -> None:
-        """Takes a driver out; one that is not there is no fault."""
-        old = self._cell_of.pop(driver_id, None)
-        if old is not None:
-            self._leave(driver_id, old)
+    def drop(self, driver_id: str, before: int) -> None:
+        """Takes a driver out of the cell it was in; one that is not there is no fault."""
+        if driver_id in self.cells.get(before, ()):
+            self._size -= 1
+            self._leave(driver_id, before)
 
     def _leave(self, driver_id: str, cell: int) -> None:
         members = self.cells[cell]

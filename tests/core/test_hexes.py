@@ -20,7 +20,7 @@ def crowd(
         lng = (middle[1] + east + 180) % 360 - 180
         ping = a_ping(f"d-{n}", 0, middle[0] + north - MALL[0], lng - MALL[1])
         drivers[f"d-{n}"] = Driver(f"d-{n}", "", 5, (), None, ping=ping, cell=hex_of(ping.lat, ping.lng))
-        index.put(drivers[f"d-{n}"])
+        index.put(drivers[f"d-{n}"], 0)
     return index, drivers
 
 
@@ -115,14 +115,15 @@ def reach_m(cell: int) -> float:
 def test_index_moves_and_drops_without_leaving_empty_cells() -> None:
     index = DriverIndex()
     first, second = (Driver(name, "", 5, (), None, cell=11) for name in ("d-1", "d-2"))
-    index.put(first)
+    index.put(first, 0)
     first.cell = second.cell = 12
-    index.put(first)
-    index.put(second)
-    assert index.cells == {12: {"d-1": first, "d-2": second}}
-    index.drop("d-1")
-    index.drop("d-1")
-    index.drop("d-2")
+    index.put(first, 11)
+    index.put(first, 12)
+    index.put(second, 0)
+    assert (index.cells, len(index)) == ({12: {"d-1": first, "d-2": second}}, 2)
+    index.drop("d-1", 12)
+    index.drop("d-1", 12)
+    index.drop("d-2", 12)
     assert (index.cells, len(index)) == ({}, 0)
 
 
