@@ -5,7 +5,7 @@ It must not know pings or commands; cells come in, counts and shapes go out.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import cos, inf, radians, sin, sqrt
 
 import h3.api.basic_int as h3
@@ -188,24 +188,37 @@ class HexLayers(Struct):
 
 
 class HexGrid:
-    """The cells drawn around one mall: res 9 near it, res 8 out to its service radius."""
+    """The cells drawn around one mall: res 9 near it, res 8 out to its service radius.
+
+    They are found when first asked for: of many malls most are not looked at, and a mall has some six hundred.
+    """
 
     def __init__(self, mall: Mall) -> None:
         self.mall = mall
-        centre = h3.latlng_to_cell(mall.lat, mall.lng, FAR_RES)
-        self._near = frozenset(h3.grid_disk(centre, NEAR_RINGS))
-        far_edge_m = EDGE_M * sqrt(7)
-        rings = int(mall.service_radius_m / (1.5 * far_edge_m)) + 1
-        far = [
-            cell
-            for cell in h3.grid_disk(centre, rings)
-            if cell not in self._near and flat_m(mall.lat, mall.lng, *h3.cell_to_latlng(cell)) <= mall.service_radius_m
-        ]
-        near = [child for cell in self._near for child in h3.cell_to_children(cell, RES)]
-        self.cells: tuple[Hex, ...] = tuple(Hex(cell) for cell in sorted(near) + sorted(far))
-        self._known = frozenset(self.cells)
         self._drawn: dict[int, Hex] = {}
-        self.home = self.locate(hex_of(mall.lat, mall.lng))
+
+    @cached_property
+    def cells(self) -> tuple[Hex, ...]:
+        """All of them, the near ones first."""
+        near = [child for cell in self._near for child in h3.cell_to_children(cell, RES)]
+        return tuple(Hex(cell) for cell in sorted(near) + sorted(self._far))
+
+    @cached_property
+    def _near(self) -> frozenset[int]:
+        """The res-8 cells that are drawn as their children."""
+        return frozenset(h3.grid_disk(h3.latlng_to_cell(self.mall.lat, self.mall.lng, FAR_RES), NEAR_RINGS))
+
+    @cached_property
+    def _far(self) -> frozenset[int]:
+        """The res-8 cells that are drawn as they are."""
+        mall = self.mall
+        rings = int(mall.service_radius_m / (1.5 * EDGE_M * sqrt(7))) + 1
+        disk = h3.grid_disk(h3.latlng_to_cell(mall.lat, mall.lng, FAR_RES), rings)
+        return frozenset(
+            cell
+            for cell in disk
+            if cell not in self._near and flat_m(mall.lat, mall.lng, *h3.cell_to_latlng(cell)) <= mall.service_radius_m
+        )
 
     def locate(self, cell: int) -> Hex:
         """The drawn cell that a res-9 cell counts towards."""
@@ -240,4 +253,5 @@ class HexGrid:
             if order.status in UNCOLLECTED:
                 waited = max(0.0, round((at_ms - order.placed_ms) / 60_000, 1))
                 drop.wait = max(drop.wait, waited)
-        return {cell: layers[cell] for cell in sorted(layers) if cell in self._known}
+        # What `locate` left at res 9 is near, and so drawn.
+        return {cell: layers[cell] for cell in sorted(layers) if cell in self._far or h3.get_resolution(cell) == RES}

@@ -142,9 +142,18 @@ def test_grid_covers_the_service_area_once() -> None:
     draw = np.random.Generator(np.random.PCG64(1))
     for north, east in draw.uniform(-0.05, 0.05, (500, 2)):
         assert grid.locate(hex_of(mall.lat + north, mall.lng + east)) in set(grid.cells)
-    ring = boundary(grid.home)
+    home = grid.locate(hex_of(mall.lat, mall.lng))
+    assert home in grid.cells
+    ring = boundary(home)
     assert ring[0] == ring[-1]
-    assert hex_name(grid.home) == h3.int_to_str(grid.home)
+    assert hex_name(home) == h3.int_to_str(home)
+
+
+def test_what_lies_beyond_the_grid_is_not_shown(bench: Bench) -> None:
+    bench.driver("near")
+    bench.driver("far", north=0.2)
+    layers = HexGrid(bench.engine.floor.malls["plaza"]).layers(bench.engine.state)
+    assert sum(layer.supply for layer in layers.values()) == 1
 
 
 def test_layers_count_free_drivers_and_open_orders(bench: Bench) -> None:
