@@ -74,7 +74,7 @@ class Engine:
         Returns what follows, in order. A refusal is the single output `Refused`, and then nothing changed; the same
         holds for repeats (`duplicate` pings, `repeated` reports and commands). All else has raised `state.seq` by one.
         """
-        at_ms = max(at_ms, self.state.at_ms)
+        at_ms = max(self.state.at_ms, at_ms)  # Of equals the first: one number for all that comes in a millisecond.
         if type(item) is Ping:  # Nearly all inputs are, so they do not go down the list.
             return self._ping(at_ms, item)
         match item:

@@ -11,7 +11,7 @@ from typing import Literal
 import h3.api.basic_int as h3
 import numpy as np
 import shapely
-from h3.api.basic_int import latlng_to_cell
+from h3.api.basic_int import cell_to_parent, latlng_to_cell
 from msgspec import Struct
 from shapely.geometry import Point, Polygon
 from shapely.geometry.base import BaseGeometry
@@ -103,11 +103,12 @@ class FenceIndex:
         self._coarse: dict[int, tuple[str, ...] | None] = {}
         """Of every res-9 cell that a fence touches: the fences it is wholly in, or None if a border is in it."""
         self._fine: dict[int, tuple[str, ...] | Mixed] = {}
-        """Of every res-11 cell that a fence touches."""
+        """Of every res-11 cell that a fence touches, or of its parent, where that says it of all seven."""
         self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
         """Thousands of cells are in the same few fences."""
         for fence in self.fences.values():
             self._add(fence)
+        self._fine = self._merged()
 
     def _add(self, fence: Fence) -> None:
         outline = h3.geo_to_h3shape(fence.shape)
@@ -127,6 +128,18 @@ class FenceIndex:
             self._fine[cell] = Mixed(held, borders) if borders else held
         shapely.destroy_prepared(fence.shape)
 
+    def _merged(self) -> dict[int, tuple[str, ...] | Mixed]:
+        """The fine cells with every seven that are in the same fences, and have no border, replaced by their parent."""
+        fine = dict(self._fine)
+        for parent in {cell_to_parent(cell, FINE_RES - 1) for cell in self._fine}:
+            children = h3.cell_to_children(parent, FINE_RES)
+            held = fine.get(children[0])
+            if isinstance(held, tuple) and all(fine.get(child) == held for child in children):
+                for child in children:
+                    del fine[child]
+                fine[parent] = held
+        return dict(fine)  # A dictionary that shrank keeps its room; its copy does not take it.
+
     def _with(self, held: tuple[str, ...], fence: Fence) -> tuple[str, ...]:
         more = tuple(sorted((*held, fence.id)))
         return self._shared.setdefault(more, more)
@@ -136,7 +149,10 @@ class FenceIndex:
         held = self._coarse.get(cell, ())
         if held is not None:
             return held
-        part = self._fine.get(latlng_to_cell(lat, lng, FINE_RES), ())
+        fine = latlng_to_cell(lat, lng, FINE_RES)
+        part = self._fine.get(fine)
+        if part is None:
+            part = self._fine.get(cell_to_parent(fine, FINE_RES - 1), ())
         return part if isinstance(part, tuple) else part.holding(lat, lng)
 
     def mall_of(self, fence_ids: tuple[str, ...]) -> str | None:
