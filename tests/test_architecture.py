@@ -1,6 +1,8 @@
 """The floors: imports only point down, and nothing below the edge reads a clock, draws a number or opens anything."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,16 @@ def test_nothing_below_the_edge_draws_unseeded_numbers(path: Path) -> None:
             assert node.func.attr not in {"seed", "rand", "randn", "randint", "random_sample"}, label(path)
             if node.func.attr in {"default_rng", "PCG64"}:
                 assert node.args, f"{label(path)}: a generator without a seed"
+
+
+def test_a_program_that_serves_carries_no_simulation() -> None:
+    """Nor scipy, which that needs: a third of the memory of a floor that nobody is on."""
+    loads = "import sys, streamer.cli.commands; print([name for name in sys.modules if name.startswith(%r)])"
+    for name in ("scipy", "streamer.sim"):
+        done = subprocess.run(
+            [sys.executable, "-c", loads % name], capture_output=True, text=True, check=True, cwd=ROOT
+        )
+        assert done.stdout == "[]\n", name
 
 
 @pytest.mark.parametrize("path", modules("dashboard"), ids=label)

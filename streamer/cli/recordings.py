@@ -5,7 +5,7 @@ It must not know what is in a fixture.
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -22,10 +22,9 @@ from streamer.edge.recordings.record import Cut
 from streamer.edge.recordings.record import record as cut_out
 from streamer.edge.recordings.replay import Outcome, instant_of
 from streamer.edge.recordings.replay import replay as play_through
-from streamer.edge.simulation.live import simulate_connect
-from streamer.edge.simulation.to_file import simulate_to_file
-from streamer.edge.simulation.worlds import named_script, plain_script
-from streamer.sim.stories import Script
+
+if TYPE_CHECKING:
+    from streamer.sim.stories import Script
 
 DEFAULT_MALL = "fashion-show"
 
@@ -113,6 +112,10 @@ def simulate(
         _check_out(out)
     elif not token or not api_token:
         raise typer.BadParameter("--connect needs --token (mallard token gateway) and --api-token (mallard token api)")
+    # Here, since they bring scipy: `serve` begins in this program too, and would carry it for good.
+    from streamer.edge.simulation.live import simulate_connect
+    from streamer.edge.simulation.to_file import simulate_to_file
+
     script = _script(story, mall or [DEFAULT_MALL], drivers, orders, hours, seed)
     if out is not None:
         with measuring("simulating") as progress:
@@ -130,7 +133,9 @@ def simulate(
     print(msgspec.json.encode(tally).decode())
 
 
-def _script(story: str | None, malls: list[str], drivers: int, orders: int, hours: float, seed: int) -> Script:
+def _script(story: str | None, malls: list[str], drivers: int, orders: int, hours: float, seed: int) -> "Script":
+    from streamer.edge.simulation.worlds import named_script, plain_script
+
     if story is not None:
         return named_script(story)
     # Noon UTC of a fixed day, so that the same command makes the same file on any day.

@@ -12,10 +12,11 @@ It must not know the clock, the network, the disk, or whether the floor is live,
 
 from collections.abc import Iterator
 
+from h3.api.basic_int import latlng_to_cell
+
 from streamer.core import commands, intake, pings, reports
 from streamer.core import drivers as driving
 from streamer.core.assignments import Assignments
-from streamer.core.cells import CellFinder
 from streamer.core.events import (
     CommandDone,
     DriverChanged,
@@ -39,14 +40,14 @@ from streamer.core.events import (
     Undo,
     Verdict,
 )
-from streamer.core.fences import FenceEvent, FenceIndex, dwells, observe
-from streamer.core.hexes import DriverIndex
+from streamer.core.fences import FenceEvent, FenceIndex, dwells, is_settled, observe
+from streamer.core.hexes import RES, DriverIndex
 from streamer.core.malls import Floor
 from streamer.core.orders import ENDED, QUEUED
 from streamer.core.routes import Planner
 from streamer.core.settings import Settings
 from streamer.core.snapshot import state_hash
-from streamer.core.state import Driver, FencePresence, Order, State
+from streamer.core.state import NOWHERE, Driver, FencePresence, Order, State
 from streamer.core.travel import Travel
 
 
@@ -65,11 +66,10 @@ class Engine:
         self.assignments = Assignments(self.state, self.planner, self.settings)
         self.fences = fences or FenceIndex(floor, self.settings.fences)
         self._is_usual = pings.usual(self.settings.pings)
-        self._cell_of = CellFinder().cell_of
         self.everyone = DriverIndex()
         self.free = DriverIndex()
         for driver in self.state.drivers.values():
-            self._index(driver)
+            self._index(driver, driver.cell)
 
     def handle(self, at_ms: int, item: Input) -> tuple[Output, ...]:
         """Takes one input at `at_ms` (UTC epoch milliseconds; a step back in time counts as no step).
@@ -77,7 +77,7 @@ class Engine:
         Returns what follows, in order. A refusal is the single output `Refused`, and then nothing changed; the same
         holds for repeats (`duplicate` pings, `repeated` reports and commands). All else has raised `state.seq` by one.
         """
-        at_ms = max(at_ms, self.state.at_ms)
+        at_ms = max(self.state.at_ms, at_ms)  # Of equals the first: one number for all that comes in a millisecond.
         if type(item) is Ping:  # Nearly all inputs are, so they do not go down the list.
             return self._ping(at_ms, item)
         match item:
@@ -96,7 +96,8 @@ class Engine:
             self.state.at_ms = at_ms
             for output in outputs:
                 if type(output) is DriverChanged:
-                    self._index(self.state.drivers[output.driver_id])
+                    driver = self.state.drivers[output.driver_id]
+                    self._index(driver, driver.cell)
         return outputs
 
     def nearest(self, lat: float, lng: float, k: int, free_only: bool = True) -> list[tuple[str, float]]:
@@ -119,14 +120,15 @@ class Engine:
         driver = state.drivers.get(ping.driver_id)
         if driver is None:
             return (Refused("not_yours", f"there is no driver {ping.driver_id!r}"),)
-        if self._is_usual(driver, ping, at_ms):
+        seq = ping.seq
+        if seq is not None and self._is_usual(driver, ping, at_ms):
             verdict: Verdict = "ok"
-            driver.last_seq += 1
+            driver.last_seq = seq
             if driver.jumps:
                 driver.jumps = ()
         else:
             if pings.is_duplicate(driver, ping):
-                return (PingTaken(driver.id, ping.seq, "duplicate"),)
+                return (PingTaken(driver.id, seq, "duplicate"),)
             refused = pings.refusal(driver, ping, at_ms, rules)
             if refused is not None:
                 return (refused,)
@@ -137,20 +139,22 @@ class Engine:
         verdicts = state.verdicts
         verdicts[verdict] = verdicts.get(verdict, 0) + 1
         driver.verdict = verdict
-        taken = PingTaken(driver.id, ping.seq, verdict)
+        taken = PingTaken(driver.id, seq, verdict)
         if verdict != "ok":
             return (taken,)
         lat, lng = ping.lat, ping.lng
-        cell = self._cell_of(driver.cell, lat, lng)
+        cell = latlng_to_cell(lat, lng, RES)
         holding = self.fences.holding(cell, lat, lng)
         driver.ping, driver.received_ms = ping, at_ms
-        moved = cell != driver.cell
+        before = driver.cell
+        moved = cell != before
         if moved:
             driver.cell = cell
         news: tuple[Output, ...] = ()
         if holding:
             driver.mall_id = self.fences.mall_of(holding)
-            news = self._cross_fences(driver, holding, at_ms)
+            if not is_settled(driver.fences, holding, at_ms, self.settings.fences):
+                news = self._cross_fences(driver, holding, at_ms)
             if driver.mall_id is not None:
                 driver.region = driver.mall_id
         else:
@@ -164,11 +168,11 @@ class Engine:
             driver.state = driving.state_of(driver, state.orders, at_ms, self.settings)
             moved = True
         if moved:
-            self._index(driver)
+            self._index(driver, before)
         return (taken, *news) if news else (taken,)
 
     def _cross_fences(self, driver: Driver, holding: tuple[str, ...], at_ms: int) -> tuple[Output, ...]:
-        rules, ping, known = self.settings.fences, driver.ping, driver.fences
+        rules, ping, known = self.settings.fences, driver.ping, dict(driver.fences)
         if ping is None or (ping.accuracy_m is not None and ping.accuracy_m > rules.max_accuracy_m):
             return ()
         outputs: list[Output] = []
@@ -181,6 +185,7 @@ class Engine:
                 del known[fence_id]
             if event is not None:
                 outputs.extend(self._crossed(driver, fence_id, event, at_ms))
+        driver.fences = known or NOWHERE
         return tuple(outputs)
 
     def _crossed(self, driver: Driver, fence_id: str, event: FenceEvent, at_ms: int) -> Iterator[Output]:
@@ -277,16 +282,16 @@ class Engine:
         while state.commands and (oldest := next(iter(state.commands.values()))).at_ms < before_ms:
             del state.commands[oldest.id]
 
-    def _index(self, driver: Driver) -> None:
-        """Keeps both look-up indexes true to the driver's cell and state."""
+    def _index(self, driver: Driver, before: int) -> None:
+        """Keeps both look-up indexes true to the driver's cell and state; `before` is the cell it was in."""
         if driver.cell and driver.duty == "on_duty":
-            self.everyone.put(driver)
+            self.everyone.put(driver, before)
         else:
-            self.everyone.drop(driver.id)
+            self.everyone.drop(driver.id, before)
         if driver.cell and driver.state == "free":
-            self.free.put(driver)
+            self.free.put(driver, before)
         else:
-            self.free.drop(driver.id)
+            self.free.drop(driver.id, before)
 
 
 def is_effective(outputs: tuple[Output, ...]) -> bool:

@@ -3,15 +3,16 @@
 It must not know orders. Stages of an arrival, outermost first: approach ring, mall footprint, curbside or entrance.
 """
 
+from collections.abc import Mapping
+from itertools import pairwise
 from math import cos, radians
 from typing import Literal
 
 import h3.api.basic_int as h3
 import numpy as np
 import shapely
-from h3.api.basic_int import latlng_to_cell
+from h3.api.basic_int import cell_to_parent, latlng_to_cell
 from msgspec import Struct
-from numpy.typing import NDArray
 from shapely.geometry import Point, Polygon
 from shapely.geometry.base import BaseGeometry
 
@@ -24,6 +25,9 @@ from streamer.core.state import FencePresence
 FINE_RES = 11
 CELL_MARGIN_DEG = 1e-4
 """Some ten metres: a cell's sides bend a little between its corners, and an edge too many does no harm."""
+
+Edge = tuple[float, float, float, float]
+"""Lat, lng of its ends."""
 
 FenceEvent = Literal["enter", "leave", "dwell"]
 
@@ -48,8 +52,7 @@ class Border(Struct, frozen=True):
     lat: float
     lng: float
     centre_inside: bool
-    edges: tuple[tuple[float, float, float, float], ...]
-    """Each as lat, lng of its ends."""
+    edges: tuple[Edge, ...]
 
     def holds(self, lat: float, lng: float) -> bool:
         """Whether the fence holds a point of this cell; a point on the border is held."""
@@ -73,47 +76,84 @@ def _between(value: float, one: float, other: float) -> bool:
     return one <= value <= other or other <= value <= one
 
 
-class FenceIndex:
-    """Finds the fences that hold a point in about a microsecond.
+class Mixed(Struct, frozen=True):
+    """A res-11 cell with a border in it: the fences it is wholly in, and the borders, by fence id."""
 
-    A point's res-9 cell rules out most of the world; near a mall its res-11 cell names the fences it is wholly in and
-    those whose border runs through it, of which only the edges in that cell are looked at. Cells come from the
-    `overlap` rule: the usual centroid rule misses 37 % of the points inside mall-sized footprints (measured on 40).
+    whole: tuple[str, ...]
+    borders: tuple[Border, ...]
+
+    def holding(self, lat: float, lng: float) -> tuple[str, ...]:
+        """Ids of the fences that hold a point of this cell, sorted."""
+        exact = [border.fence_id for border in self.borders if border.holds(lat, lng)]
+        return tuple(sorted((*self.whole, *exact))) if exact else self.whole
+
+
+class FenceIndex:
+    """Finds the fences that hold a point in half a microsecond, and most of the world in a tenth.
+
+    A point's res-9 cell rules out most of the world, and says it all where no border runs through it. Elsewhere near
+    a mall its res-11 cell names the fences it is wholly in and those whose border runs through it, of which only the
+    edges in that cell are looked at. Cells come from the `overlap` rule: the usual centroid rule misses 37 % of the
+    points inside mall-sized footprints (measured on 40).
     """
 
     def __init__(self, floor: Floor, rules: FenceRules) -> None:
         self.fences = {fence.id: fence for mall in floor.malls.values() for fence in fences_of(mall, rules)}
         self._malls = {fence.id: fence.mall_id for fence in self.fences.values() if fence.kind == "mall"}
-        self._near: set[int] = set()
-        self._whole: dict[int, tuple[str, ...]] = {}
-        self._border: dict[int, tuple[Border, ...]] = {}
+        self._coarse: dict[int, tuple[str, ...] | None] = {}
+        """Of every res-9 cell that a fence touches: the fences it is wholly in, or None if a border is in it."""
+        self._fine: dict[int, tuple[str, ...] | Mixed] = {}
+        """Of every res-11 cell that a fence touches, or of its parent, where that says it of all seven."""
+        self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+        """Thousands of cells are in the same few fences."""
         for fence in self.fences.values():
             self._add(fence)
+        self._fine = self._merged()
 
     def _add(self, fence: Fence) -> None:
-        shapely.prepare(fence.shape)
         outline = h3.geo_to_h3shape(fence.shape)
-        self._near.update(h3.h3shape_to_cells_experimental(outline, RES, "overlap"))
+        whole = set(h3.h3shape_to_cells_experimental(outline, RES, "full"))
+        for cell in h3.h3shape_to_cells_experimental(outline, RES, "overlap"):
+            before = self._coarse.get(cell, ())
+            self._coarse[cell] = None if before is None or cell not in whole else self._with(before, fence)
         whole = set(h3.h3shape_to_cells_experimental(outline, FINE_RES, "full"))
-        corners = shapely.get_coordinates(fence.shape)[:, ::-1]
-        edges = np.hstack((corners[:-1], corners[1:]))
+        edges = _Edges(fence)
         for cell in h3.h3shape_to_cells_experimental(outline, FINE_RES, "overlap"):
+            known = self._fine.get(cell, ())
+            held, borders = (known.whole, known.borders) if isinstance(known, Mixed) else (known, ())
             if cell in whole:
-                self._whole[cell] = tuple(sorted((*self._whole.get(cell, ()), fence.id)))
+                held = self._with(held, fence)
             else:
-                borders = (*self._border.get(cell, ()), _border_in(cell, fence, edges))
-                self._border[cell] = tuple(sorted(borders, key=lambda border: border.fence_id))
+                borders = tuple(sorted((*borders, edges.border_in(cell)), key=lambda border: border.fence_id))
+            self._fine[cell] = Mixed(held, borders) if borders else held
+        shapely.destroy_prepared(fence.shape)
+
+    def _merged(self) -> dict[int, tuple[str, ...] | Mixed]:
+        """The fine cells with every seven that are in the same fences, and have no border, replaced by their parent."""
+        fine = dict(self._fine)
+        for parent in {cell_to_parent(cell, FINE_RES - 1) for cell in self._fine}:
+            children = h3.cell_to_children(parent, FINE_RES)
+            held = fine.get(children[0])
+            if isinstance(held, tuple) and all(fine.get(child) == held for child in children):
+                for child in children:
+                    del fine[child]
+                fine[parent] = held
+        return dict(fine)  # A dictionary that shrank keeps its room; its copy does not take it.
+
+    def _with(self, held: tuple[str, ...], fence: Fence) -> tuple[str, ...]:
+        more = tuple(sorted((*held, fence.id)))
+        return self._shared.setdefault(more, more)
 
     def holding(self, cell: int, lat: float, lng: float) -> tuple[str, ...]:
         """Ids of the fences that hold the point, sorted; `cell` is its res-9 cell. A border counts as inside."""
-        if cell not in self._near:
-            return ()
+        held = self._coarse.get(cell, ())
+        if held is not None:
+            return held
         fine = latlng_to_cell(lat, lng, FINE_RES)
-        whole, border = self._whole.get(fine, ()), self._border.get(fine)
-        if border is None:
-            return whole
-        exact = [part.fence_id for part in border if part.holds(lat, lng)]
-        return tuple(sorted((*whole, *exact))) if exact else whole
+        part = self._fine.get(fine)
+        if part is None:
+            part = self._fine.get(cell_to_parent(fine, FINE_RES - 1), ())
+        return part if isinstance(part, tuple) else part.holding(lat, lng)
 
     def mall_of(self, fence_ids: tuple[str, ...]) -> str | None:
         """The mall whose footprint is among the fences; where two overlap, the lower id."""
@@ -123,15 +163,27 @@ class FenceIndex:
         return None
 
 
-def _border_in(cell: int, fence: Fence, edges: NDArray[np.float64]) -> Border:
-    """The border of a fence in one cell, with every edge whose box comes near the cell's."""
-    lat, lng = h3.cell_to_latlng(cell)
-    ring = np.array(h3.cell_to_boundary(cell))
-    low, high = ring.min(axis=0) - CELL_MARGIN_DEG, ring.max(axis=0) + CELL_MARGIN_DEG
-    starts, ends = edges[:, :2], edges[:, 2:]
-    near = (np.minimum(starts, ends) <= high).all(axis=1) & (np.maximum(starts, ends) >= low).all(axis=1)
-    centre_inside = bool(shapely.intersects_xy(fence.shape, lng, lat))
-    return Border(fence.id, lat, lng, centre_inside, tuple(map(tuple, edges[near].tolist())))
+class _Edges:
+    """The edges of a fence, to find those that are near a cell; cells share them."""
+
+    def __init__(self, fence: Fence) -> None:
+        shapely.prepare(fence.shape)
+        self._fence = fence
+        corners = shapely.get_coordinates(fence.shape)[:, ::-1]
+        starts, ends = corners[:-1], corners[1:]
+        self._low, self._high = np.minimum(starts, ends), np.maximum(starts, ends)
+        self._edges: list[Edge] = [(*start, *end) for start, end in pairwise(corners.tolist())]
+
+    def border_in(self, cell: int) -> Border:
+        """The border of the fence in one cell, with every edge whose box comes near the cell's."""
+        lat, lng = h3.cell_to_latlng(cell)
+        ring = np.array(h3.cell_to_boundary(cell))
+        low, high = ring.min(axis=0) - CELL_MARGIN_DEG, ring.max(axis=0) + CELL_MARGIN_DEG
+        near = (self._low <= high).all(axis=1) & (self._high >= low).all(axis=1)
+        centre_inside = bool(shapely.intersects_xy(self._fence.shape, lng, lat))
+        return Border(
+            self._fence.id, lat, lng, centre_inside, tuple(self._edges[place] for place in np.flatnonzero(near))
+        )
 
 
 def fences_of(mall: Mall, rules: FenceRules) -> list[Fence]:
@@ -161,6 +213,19 @@ def _grown(shape: BaseGeometry, metres: float, lat: float) -> BaseGeometry:
     stretch = 1 / max(0.01, cos(radians(lat)))
     flat = shapely.transform(shape, lambda xy: xy / [stretch, 1.0])
     return shapely.transform(flat.buffer(metres / METRES_PER_DEG), lambda xy: xy * [stretch, 1.0])
+
+
+def is_settled(known: Mapping[str, FencePresence], holding: tuple[str, ...], at_ms: int, rules: FenceRules) -> bool:
+    """Whether a driver held by these fences is known to be in them and no others, so that nothing follows."""
+    if len(known) != len(holding):
+        return False
+    for fence_id in holding:
+        presence = known.get(fence_id)
+        if presence is None or not presence.inside or presence.against:
+            return False
+        if not presence.dwelt and at_ms - presence.since_ms >= rules.dwell_ms:
+            return False
+    return True
 
 
 def observe(presence: FencePresence, inside: bool, at_ms: int, rules: FenceRules) -> FenceEvent | None:

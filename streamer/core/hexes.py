@@ -4,11 +4,12 @@ It must not know pings or commands; cells come in, counts and shapes go out.
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import cached_property, lru_cache
 from math import cos, inf, radians, sin, sqrt
 
 import h3.api.basic_int as h3
+from h3.api.basic_int import cell_to_latlng, great_circle_distance
 from msgspec import Struct
 
 from streamer.core.events import Hex
@@ -24,9 +25,15 @@ EDGE_M = 200.786
 """Average edge of a res-9 cell. Source: h3geo.org, table of cell statistics."""
 CELLS_KEPT = 20_000
 """Cells remembered by each look-up; a driver may be anywhere on the globe."""
+REACH_M = 222.0
+"""No res-9 cell reaches farther from its centre: 221.2 m where they are largest, in the middle of H3's faces, and 172 m
+at the pentagons. One number for all makes a search look at few cells in vain, and asks nothing of each cell."""
+BELTS_KEPT = 1024
+FIRST_BELT = 2
+"""Rings looked at together at first: most searches in a city end there or in the next."""
 MAX_RINGS = 24
-CLEAR_MARGIN = 0.999
-"""For points on the very edge of a cell, and for our radius of the Earth against H3's: a millionth would do."""
+GAP_MARGIN = 1.001
+"""Gaps are of great circles and by H3's radius of the Earth, distances by `flat_m`: a millionth would do."""
 WRAP_LNG = 170.0
 """From this longitude on, a driver measured may be across the antimeridian."""
 
@@ -51,36 +58,20 @@ def boundary(cell: int) -> list[list[float]]:
     return [*ring, ring[0]]
 
 
-@lru_cache(maxsize=4096)
-def _ring(cell: int, k: int) -> tuple[int, ...]:
-    """The cells `k` steps away. Malls are asked about again and again, and stay where they are: theirs are at hand."""
-    return tuple(h3.grid_ring(cell, k))
+@lru_cache(maxsize=BELTS_KEPT)
+def _belt(lat: float, lng: float, ring: int) -> tuple[tuple[float, int], ...]:
+    """The cells `ring` steps from a point's cell, nearest first, as (gap in metres, cell); the first belt is a disk.
 
+    The gap is how near to the point a point of that cell can be: the distance of its centre less `REACH_M`, so it may
+    be negative. Who leaves the rings crosses the next one: the first gap of a belt holds of all that lies beyond it
+    too. These very cells are measured, because cells differ in size and shape from place to place, by half and more
+    around the pentagons.
 
-@lru_cache(maxsize=4096)
-def _clear(origin: int, k: int) -> float:
-    """How near to a point of `origin` a point outside its first `k` rings can be, squared, in degrees of latitude.
-
-    Who leaves the rings crosses the next one, so no such point is nearer than the nearest cell of that: the distance
-    of the centres less the reach of both cells. These very cells are measured, because cells differ in size and shape
-    from place to place, by half and more around the pentagons. In a regular grid the bound is short by less than a
-    tenth of an edge. It is of great circles; `flat_m` is never below them (on this
-    scale by a hundred-millionth at most), so it holds of that too. Negative if nothing can be promised.
+    Malls are asked about again and again, and stay where they are: their belts are at hand.
     """
-    centre, reach_m = _extent(origin)
-    gap_m = inf
-    for cell in _ring(origin, k + 1):
-        there, reaches_m = _extent(cell)
-        gap_m = min(gap_m, h3.great_circle_distance(centre, there, unit="m") - reaches_m)
-    clear_deg = CLEAR_MARGIN * (gap_m - reach_m) / METRES_PER_DEG
-    return float(clear_deg * clear_deg) if clear_deg > 0 else -1.0
-
-
-@lru_cache(maxsize=CELLS_KEPT)
-def _extent(cell: int) -> tuple[tuple[float, float], float]:
-    """The cell's centre, (lat, lng), and the metres from it to the farthest corner."""
-    centre = h3.cell_to_latlng(cell)
-    return centre, max(h3.great_circle_distance(centre, corner, unit="m") for corner in h3.cell_to_boundary(cell))
+    origin, here = hex_of(lat, lng), (lat, lng)
+    cells = h3.grid_disk(origin, ring) if ring == FIRST_BELT else h3.grid_ring(origin, ring)
+    return tuple(sorted([(great_circle_distance(here, cell_to_latlng(cell), "m") - REACH_M, cell) for cell in cells]))
 
 
 class DriverIndex:
@@ -91,30 +82,31 @@ class DriverIndex:
 
     def __init__(self) -> None:
         self.cells: dict[int, dict[str, Driver]] = {}
-        self._cell_of: dict[str, int] = {}
+        self._size = 0
 
     def __len__(self) -> int:
-        return len(self._cell_of)
+        return self._size
 
-    def put(self, driver: Driver) -> None:
-        """Places a driver in its cell, out of the one it was in."""
-        old = self._cell_of.get(driver.id)
-        if old == driver.cell:
+    def put(self, driver: Driver, before: int) -> None:
+        """Places a driver in its cell, out of the one it was in before, if it was here at all."""
+        cell, members = driver.cell, self.cells.get(before)
+        if members is None or driver.id not in members:
+            self._size += 1
+        elif before == cell:
             return
-        if old is not None:
-            self._leave(driver.id, old)
-        self._cell_of[driver.id] = driver.cell
-        members = self.cells.get(driver.cell)
+        else:
+            self._leave(driver.id, before)
+        members = self.cells.get(cell)
         if members is None:
-            self.cells[driver.cell] = {driver.id: driver}
+            self.cells[cell] = {driver.id: driver}
         else:
             members[driver.id] = driver
 
-    def drop(self, driver_id: str) -> None:
-        """Takes a driver out; one that is not there is no fault."""
-        old = self._cell_of.pop(driver_id, None)
-        if old is not None:
-            self._leave(driver_id, old)
+    def drop(self, driver_id: str, before: int) -> None:
+        """Takes a driver out of the cell it was in; one that is not there is no fault."""
+        if driver_id in self.cells.get(before, ()):
+            self._size -= 1
+            self._leave(driver_id, before)
 
     def _leave(self, driver_id: str, cell: int) -> None:
         members = self.cells[cell]
@@ -125,40 +117,49 @@ class DriverIndex:
     def nearest(self, lat: float, lng: float, k: int) -> list[tuple[str, float]]:
         """The `k` nearest as (driver id, metres), nearest first, ties by id.
 
-        Rings of cells are added until no unseen cell can hold a nearer driver; past `MAX_RINGS` (about 7 km, 5 km
-        where cells are small) the few that are left are simply measured.
+        Belts of cells are looked at until no driver in the next can be among them, and in a belt the same holds cell
+        by cell. Where that would be more cells than drivers to leave out, or more than `MAX_RINGS` (about 7 km, 5 km
+        where cells are small), everybody is simply measured.
         """
         if k <= 0:
             return []
+        measure, cells, ring = _measure_from(lat, lng), self.cells, FIRST_BELT
         found: list[tuple[float, str]] = []
-        origin, bound, seen = hex_of(lat, lng), inf, 0
-        for ring in range(MAX_RINGS + 1):
-            crowds = [self.cells[cell] for cell in _ring(origin, ring) if cell in self.cells]
-            seen += sum(map(len, crowds))
-            found += _measured(lat, lng, crowds, bound)
-            if len(found) >= k:
-                found.sort()
-                del found[k:]
-                bound = found[-1][0]
-            if seen == len(self) or (bound < inf and bound <= _clear(origin, ring)):
+        limit, limit_m = inf, inf
+        while ring <= MAX_RINGS and 3 * ring * ring < len(self) - k:
+            belt = _belt(lat, lng, ring)
+            if belt[0][0] > limit_m:
                 break
+            for gap_m, cell in belt:
+                if gap_m > limit_m:
+                    break
+                if cell not in cells:
+                    continue
+                found += measure(cells[cell].values(), limit)
+                if len(found) >= k:
+                    found.sort()
+                    del found[k:]
+                    limit = found[-1][0]
+                    limit_m = GAP_MARGIN * METRES_PER_DEG * sqrt(limit)
+            ring += 1
         else:
-            found = _measured(lat, lng, self.cells.values(), inf)
-        found.sort()
+            found = sorted(measure([driver for crowd in cells.values() for driver in crowd.values()], inf))
         return [(driver_id, METRES_PER_DEG * sqrt(square)) for square, driver_id in found[:k]]
 
 
-def _measured(lat: float, lng: float, crowds: Iterable[dict[str, Driver]], bound: float) -> list[tuple[float, str]]:
-    """(squared distance, driver id) of the drivers within `bound`; squares are of degrees of latitude.
+def _measure_from(lat: float, lng: float) -> Callable[[Iterable[Driver], float], list[tuple[float, str]]]:
+    """Measures drivers from a point: (squared distance, driver id) of those within a limit, in degrees of latitude.
 
     This is `geo.flat_m` without its root, and with the cosine of the middle latitude by the first three terms of its
-    series, which is right to a millionth at 100 km: nine tenths of a search are spent here.
+    series, which is right to a millionth at 100 km: most of a search is spent here.
     """
     across, half = abs(lng) > WRAP_LNG, RADIANS / 2
-    wide, narrows, bends = cos(lat * RADIANS), sin(lat * RADIANS) * half, cos(lat * RADIANS) * half * half / 2
-    pairs = []
-    for members in crowds:
-        for driver_id, driver in members.items():
+    wide = cos(lat * RADIANS)
+    narrows, bends = sin(lat * RADIANS) * half, wide * half * half / 2
+
+    def measure(crowd: Iterable[Driver], limit: float) -> list[tuple[float, str]]:
+        pairs = []
+        for driver in crowd:
             ping = driver.ping
             assert ping is not None, "an indexed driver has a position"
             north, east = ping.lat - lat, ping.lng - lng
@@ -166,9 +167,11 @@ def _measured(lat: float, lng: float, crowds: Iterable[dict[str, Driver]], bound
                 east = (east + 180.0) % 360.0 - 180.0
             east *= wide - north * (narrows + north * bends)
             square = north * north + east * east
-            if square <= bound:
-                pairs.append((square, driver_id))
-    return pairs
+            if square <= limit:
+                pairs.append((square, driver.id))
+        return pairs
+
+    return measure
 
 
 class HexLayers(Struct):
@@ -185,24 +188,37 @@ class HexLayers(Struct):
 
 
 class HexGrid:
-    """The cells drawn around one mall: res 9 near it, res 8 out to its service radius."""
+    """The cells drawn around one mall: res 9 near it, res 8 out to its service radius.
+
+    They are found when first asked for: of many malls most are not looked at, and a mall has some six hundred.
+    """
 
     def __init__(self, mall: Mall) -> None:
         self.mall = mall
-        centre = h3.latlng_to_cell(mall.lat, mall.lng, FAR_RES)
-        self._near = frozenset(h3.grid_disk(centre, NEAR_RINGS))
-        far_edge_m = EDGE_M * sqrt(7)
-        rings = int(mall.service_radius_m / (1.5 * far_edge_m)) + 1
-        far = [
-            cell
-            for cell in h3.grid_disk(centre, rings)
-            if cell not in self._near and flat_m(mall.lat, mall.lng, *h3.cell_to_latlng(cell)) <= mall.service_radius_m
-        ]
-        near = [child for cell in self._near for child in h3.cell_to_children(cell, RES)]
-        self.cells: tuple[Hex, ...] = tuple(Hex(cell) for cell in sorted(near) + sorted(far))
-        self._known = frozenset(self.cells)
         self._drawn: dict[int, Hex] = {}
-        self.home = self.locate(hex_of(mall.lat, mall.lng))
+
+    @cached_property
+    def cells(self) -> tuple[Hex, ...]:
+        """All of them, the near ones first."""
+        near = [child for cell in self._near for child in h3.cell_to_children(cell, RES)]
+        return tuple(Hex(cell) for cell in sorted(near) + sorted(self._far))
+
+    @cached_property
+    def _near(self) -> frozenset[int]:
+        """The res-8 cells that are drawn as their children."""
+        return frozenset(h3.grid_disk(h3.latlng_to_cell(self.mall.lat, self.mall.lng, FAR_RES), NEAR_RINGS))
+
+    @cached_property
+    def _far(self) -> frozenset[int]:
+        """The res-8 cells that are drawn as they are."""
+        mall = self.mall
+        rings = int(mall.service_radius_m / (1.5 * EDGE_M * sqrt(7))) + 1
+        disk = h3.grid_disk(h3.latlng_to_cell(mall.lat, mall.lng, FAR_RES), rings)
+        return frozenset(
+            cell
+            for cell in disk
+            if cell not in self._near and flat_m(mall.lat, mall.lng, *h3.cell_to_latlng(cell)) <= mall.service_radius_m
+        )
 
     def locate(self, cell: int) -> Hex:
         """The drawn cell that a res-9 cell counts towards."""
@@ -237,4 +253,5 @@ class HexGrid:
             if order.status in UNCOLLECTED:
                 waited = max(0.0, round((at_ms - order.placed_ms) / 60_000, 1))
                 drop.wait = max(drop.wait, waited)
-        return {cell: layers[cell] for cell in sorted(layers) if cell in self._known}
+        # What `locate` left at res 9 is near, and so drawn.
+        return {cell: layers[cell] for cell in sorted(layers) if cell in self._far or h3.get_resolution(cell) == RES}

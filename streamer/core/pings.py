@@ -14,6 +14,8 @@ from streamer.core.state import Driver
 RADIANS = radians(1)
 GAPS_KEPT = 256
 """Gaps remembered of one driver: a phone that is said no to now and then leaves one each time."""
+FROM_ONE = ((0, 0),)
+"""The gap of every phone that counts from one; they share it."""
 RECENT_KEPT = 32
 SPEED_FLOOR_S = 0.5
 """Two fixes closer in time than this are judged as this far apart: phones stamp whole seconds."""
@@ -78,7 +80,8 @@ def note_identity(driver: Driver, ping: Ping) -> None:
     elif seq == driver.last_seq + 1:
         driver.last_seq = seq
     elif seq > driver.last_seq:
-        driver.gaps = (*driver.gaps, (driver.last_seq + 1, seq - 1))
+        gaps = (*driver.gaps, (driver.last_seq + 1, seq - 1))
+        driver.gaps = FROM_ONE if gaps == FROM_ONE else gaps
         _forget_gaps(driver)
         driver.last_seq = seq
     else:

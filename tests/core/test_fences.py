@@ -1,17 +1,21 @@
 """Fences: found exactly, crossed without flapping."""
 
+from copy import deepcopy
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamer.core.events import FenceCrossed, Tick
-from streamer.core.fences import FenceIndex, observe
+from streamer.core.fences import FenceIndex, is_settled, observe
 from streamer.core.hexes import hex_of
+from streamer.core.malls import parse_malls
 from streamer.core.settings import FenceRules
 from streamer.core.state import FencePresence
-from tests.builders import MALL, Bench, a_floor, a_ping
+from tests.builders import MALL, Bench, a_collection, a_floor, a_mall_feature, a_ping, a_place_feature
 
 RULES = FenceRules()
 
@@ -48,6 +52,25 @@ def test_approach_ring_is_as_wide_as_it_says() -> None:
     for metres, inside in ((RULES.approach_m - 10, True), (RULES.approach_m + 10, False)):
         lat = south - metres / 111_195
         assert ("plaza:approach" in index.holding(hex_of(lat, MALL[1]), lat, MALL[1])) is inside
+
+
+def test_fences_of_malls_that_overlap_are_all_found() -> None:
+    """Where two approach rings meet, a whole cell of one may hold a border of the other."""
+    near, far = a_collection()["features"], 0.009
+    second = [
+        a_mall_feature("plaza-too", lng=MALL[1] + far),
+        a_place_feature("door-w", "entrance", east=far - 0.003, mall_id="plaza-too"),
+        a_place_feature("muji", "store", east=far, mall_id="plaza-too"),
+    ]
+    index = FenceIndex(parse_malls(a_collection(*near, *second)), RULES)
+    draw = np.random.Generator(np.random.PCG64(9))
+    together = 0
+    for north, east in draw.uniform((-0.012, -0.012), (0.012, 0.021), (4000, 2)):
+        lat, lng = MALL[0] + float(north), MALL[1] + float(east)
+        exact = sorted(f.id for f in index.fences.values() if shapely.intersects_xy(f.shape, lng, lat))
+        assert list(index.holding(hex_of(lat, lng), lat, lng)) == exact
+        together += {"plaza:approach", "plaza-too:approach"} <= set(exact)
+    assert together > 300
 
 
 @pytest.mark.parametrize(
@@ -112,3 +135,21 @@ def test_dwell_comes_by_the_clock_when_the_phone_is_indoors(bench: Bench) -> Non
     assert dwelt == {"plaza", "plaza:approach"}
     again = bench.do(Tick(), 5_000)
     assert not [output for output in again if isinstance(output, FenceCrossed)]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 90_000)), max_size=40))
+def test_of_the_settled_nothing_follows(fixes: list[tuple[bool, bool, int]]) -> None:
+    known: dict[str, FencePresence] = {}
+    at_ms, quiet = 0, 0
+    for in_mall, in_ring, waited_ms in fixes:
+        at_ms += waited_ms
+        holding = ("m",) * in_mall + ("m:approach",) * in_ring
+        settled, before = is_settled(known, holding, at_ms, RULES), deepcopy(known)
+        events = []
+        for fence_id in ("m", "m:approach"):
+            presence = known.setdefault(fence_id, FencePresence())
+            events.append(observe(presence, fence_id in holding, at_ms, RULES))
+            if not presence.inside and not presence.against:
+                del known[fence_id]
+        quiet = quiet + 1 if known == before and not any(events) else 0
+        assert settled == (quiet > 0)

@@ -1,13 +1,11 @@
 """Hexes: the nearest are the nearest, the indexes stay true, and the layers count what is there."""
 
-from math import sqrt
-
 import h3.api.basic_int as h3
 import numpy as np
 import pytest
 
-from streamer.core.geo import METRES_PER_DEG, flat_m
-from streamer.core.hexes import DriverIndex, HexGrid, _clear, boundary, hex_name, hex_of
+from streamer.core.geo import flat_m
+from streamer.core.hexes import FIRST_BELT, REACH_M, DriverIndex, HexGrid, _belt, boundary, hex_name, hex_of
 from streamer.core.state import Driver
 from tests.builders import MALL, Bench, a_floor, a_ping
 
@@ -22,7 +20,7 @@ def crowd(
         lng = (middle[1] + east + 180) % 360 - 180
         ping = a_ping(f"d-{n}", 0, middle[0] + north - MALL[0], lng - MALL[1])
         drivers[f"d-{n}"] = Driver(f"d-{n}", "", 5, (), None, ping=ping, cell=hex_of(ping.lat, ping.lng))
-        index.put(drivers[f"d-{n}"])
+        index.put(drivers[f"d-{n}"], 0)
     return index, drivers
 
 
@@ -48,7 +46,7 @@ PENTAGON = h3.cell_to_latlng(sorted(h3.get_pentagons(9))[3])
 PLACES = {
     "Las Vegas": MALL, "Oslo": (59.9, 10.75), "Stockholm": (59.33, 18.06), "London": (51.5, -0.12),
     "Lagos": (6.5, 3.4), "next to a pentagon": (PENTAGON[0] + 0.003, PENTAGON[1]), "antimeridian": (-16.5, 179.999),
-    "far north": (84.0, 20.0),
+    "far north": (84.0, 20.0), "where cells are largest": (34.7172, 169.2473),
 }  # fmt: skip
 
 
@@ -73,32 +71,59 @@ def test_few_and_far_drivers_are_measured_the_short_way_across_the_antimeridian(
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_nothing_outside_the_rings_is_nearer_than_they_promise(place: str) -> None:
-    """By the corners: the shortest way between two cells begins or ends at one."""
-    origin = hex_of(*PLACES[place])
-    for rings in range(7):
-        clear_m = METRES_PER_DEG * sqrt(max(0.0, _clear(origin, rings)))
-        ways = [
-            flat_m(*here, *there)
-            for here in h3.cell_to_boundary(origin)
-            for cell in h3.grid_ring(origin, rings + 1)
-            for there in h3.cell_to_boundary(cell)
+def test_no_point_is_nearer_than_the_gap_of_its_belt(place: str) -> None:
+    """Neither of the belt's cells, each by its own gap, nor of those beyond, by the first."""
+    lat, lng = PLACES[place]
+    origin = hex_of(lat, lng)
+    for ring in range(FIRST_BELT, 9):
+        belt = _belt(lat, lng, ring)
+        assert list(belt) == sorted(belt)
+        assert {cell for _, cell in belt} >= set(h3.grid_ring(origin, ring))
+        for gap_m, cell in belt:
+            way_m = shortest_way_m(lat, lng, cell)
+            assert gap_m <= way_m <= max(gap_m, 0.0) + REACH_M, "and no gap falls short by more than a cell's reach"
+        assert all(belt[0][0] <= shortest_way_m(lat, lng, cell) for cell in h3.grid_ring(origin, ring + 1))
+
+
+def shortest_way_m(lat: float, lng: float, cell: int) -> float:
+    """To the nearest of points along a cell's sides."""
+    corners = h3.cell_to_boundary(cell)
+    ways = []
+    for (lat1, lng1), (lat2, lng2) in zip(corners, corners[1:] + corners[:1], strict=True):
+        east = (lng2 - lng1 + 180) % 360 - 180
+        ways += [
+            flat_m(lat, lng, lat1 + part * (lat2 - lat1), lng1 + part * east) for part in (0.0, 0.2, 0.4, 0.6, 0.8)
         ]
-        edge_m = h3.average_hexagon_edge_length(9, unit="m")
-        assert min(ways) - 1.2 * edge_m <= clear_m <= min(ways)
+    return min(ways)
+
+
+def test_no_cell_reaches_farther_than_is_said() -> None:
+    """All over the globe, and in the middle of a face of H3's icosahedron, where they are largest."""
+    draw = np.random.Generator(np.random.PCG64(1))
+    anywhere = zip(np.degrees(np.arcsin(draw.uniform(-1, 1, 3000))), draw.uniform(-180, 180, 3000), strict=True)
+    reaches_m = [reach_m(hex_of(float(lat), float(lng))) for lat, lng in anywhere]
+    largest_m = reach_m(hex_of(*PLACES["where cells are largest"]))
+    assert max(reaches_m) <= largest_m <= REACH_M
+    assert largest_m > 0.99 * REACH_M
+
+
+def reach_m(cell: int) -> float:
+    centre = h3.cell_to_latlng(cell)
+    return max(h3.great_circle_distance(centre, corner, unit="m") for corner in h3.cell_to_boundary(cell))
 
 
 def test_index_moves_and_drops_without_leaving_empty_cells() -> None:
     index = DriverIndex()
     first, second = (Driver(name, "", 5, (), None, cell=11) for name in ("d-1", "d-2"))
-    index.put(first)
+    index.put(first, 0)
     first.cell = second.cell = 12
-    index.put(first)
-    index.put(second)
-    assert index.cells == {12: {"d-1": first, "d-2": second}}
-    index.drop("d-1")
-    index.drop("d-1")
-    index.drop("d-2")
+    index.put(first, 11)
+    index.put(first, 12)
+    index.put(second, 0)
+    assert (index.cells, len(index)) == ({12: {"d-1": first, "d-2": second}}, 2)
+    index.drop("d-1", 12)
+    index.drop("d-1", 12)
+    index.drop("d-2", 12)
     assert (index.cells, len(index)) == ({}, 0)
 
 
@@ -117,9 +142,18 @@ def test_grid_covers_the_service_area_once() -> None:
     draw = np.random.Generator(np.random.PCG64(1))
     for north, east in draw.uniform(-0.05, 0.05, (500, 2)):
         assert grid.locate(hex_of(mall.lat + north, mall.lng + east)) in set(grid.cells)
-    ring = boundary(grid.home)
+    home = grid.locate(hex_of(mall.lat, mall.lng))
+    assert home in grid.cells
+    ring = boundary(home)
     assert ring[0] == ring[-1]
-    assert hex_name(grid.home) == h3.int_to_str(grid.home)
+    assert hex_name(home) == h3.int_to_str(home)
+
+
+def test_what_lies_beyond_the_grid_is_not_shown(bench: Bench) -> None:
+    bench.driver("near")
+    bench.driver("far", north=0.2)
+    layers = HexGrid(bench.engine.floor.malls["plaza"]).layers(bench.engine.state)
+    assert sum(layer.supply for layer in layers.values()) == 1
 
 
 def test_layers_count_free_drivers_and_open_orders(bench: Bench) -> None:
