@@ -18,7 +18,7 @@ from dashboard.link import Link
 from dashboard.relay import Relay
 
 STREAMER_WORDS = {
-    "ping_state_seconds": "From a frame read to its pings in the state.",
+    "ping_state_seconds": "From the first frame of a turn of the loop to its pings in the state.",
     "ping_age_seconds": "From a fix, by the phone's clock, to the state.",
     "ack_wait_seconds": "How long the first answer of each commit waited for it.",
     "loop_lag_seconds": "How late the streamer's loop was.",

@@ -125,6 +125,7 @@ Outgoing = Welcome | Ack | Nack | Route
 Received = Ping | Report | WireError
 
 _FRAME = msgspec.json.Decoder(Ping | Report | Annotated[list[Ping | Report], Meta(max_length=MAX_ITEMS)])
+_decode = _FRAME.decode
 _ITEM = msgspec.json.Decoder(Ping | Report)
 _ENCODER = msgspec.json.Encoder()
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -142,6 +143,8 @@ def encode(message: ServerMessage) -> bytes:
 
 def encode_all(messages: Sequence[ServerMessage]) -> list[bytes]:
     """Messages as `encode` has them, a text each; they are made as lines, since JSON holds no bare line feed."""
+    if len(messages) == 1:
+        return [_ENCODER.encode(messages[0])]
     return _ENCODER.encode_lines(messages).split(b"\n")[:-1]
 
 
@@ -152,10 +155,12 @@ def decode_frame(frame: bytes | str) -> list[Received]:
     is one error, and nothing of it is kept.
     """
     try:
-        decoded = _FRAME.decode(frame)
+        decoded = _decode(frame)
     except (ValueError, RecursionError):
         # Rare, so it may be slow: read again item by item to say what is wrong with which.
         return _sift(frame)
+    if type(decoded) is Ping and decoded.lat:
+        return [decoded]
     if isinstance(decoded, list):
         for item in decoded:
             if type(item) is Ping and item.lat == 0 and item.lng == 0:

@@ -70,6 +70,7 @@ def main() -> None:
         gateway.settings = replace(gateway.settings, messages_per_s=NO_LIMIT, messages_burst=NO_LIMIT)
         if asked.ack_interval_s is not None:
             gateway.settings = replace(gateway.settings, ack_interval_s=asked.ack_interval_s)
+        gateway.intake.settings = gateway.settings
         if asked.python_gc:
             gc.unfreeze()
             gc.set_threshold(*PYTHON_THRESHOLDS)

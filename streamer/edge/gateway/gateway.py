@@ -20,6 +20,7 @@ from streamer.core.events import RouteChanged
 from streamer.edge.accounts import Accounts
 from streamer.edge.clock import Clock, WallClock
 from streamer.edge.connection import DirectConnection
+from streamer.edge.gateway.acks import AckRounds
 from streamer.edge.gateway.door import Door
 from streamer.edge.gateway.intake import Intake
 from streamer.edge.gateway.limits import GatewaySettings
@@ -67,6 +68,7 @@ class Gateway:
         self._door = Door(accounts, self.settings, self.tally)
         phones = self.wall if own_clock else None
         self.intake = Intake(runner, self._scope, self.settings, self.tally, phones, self._tell_route)
+        self._rounds = AckRounds()
         self._sockets: dict[Socket, None] = {}
         self._gateways: dict[Socket, None] = {}
         self._closing = False
@@ -91,7 +93,7 @@ class Gateway:
 
     async def handle(self, connection: DirectConnection) -> None:
         """Serves one connection that `check_request` let through, until it closes."""
-        socket = Socket(connection, self._door.owner_of(connection), self.settings, self.tally)
+        socket = Socket(connection, self._door.owner_of(connection), self.settings, self.tally, self._rounds)
         about = log.bind(kind=socket.owner.kind, name=socket.owner.name, peer=peer_of(connection))
         started_s = asyncio.get_running_loop().time()
         self._open(socket)
@@ -205,6 +207,7 @@ class Gateway:
     async def close(self, code: Close = Close.RESTART, reason: str = "the server restarts") -> None:
         """Ends every socket, with the acks that are due; returns when all are gone, cut off if they have to be."""
         self._closing = True
+        self.intake.hand_in()
         with suppress(StorageError, TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 await self.runner.settled()

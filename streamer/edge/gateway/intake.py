@@ -1,6 +1,9 @@
 """From a message on a socket to the runner, and from its outputs back to acks and nacks.
 
 It must not know how sockets come and go, nor how an input is judged or stored.
+
+A message is judged as it arrives. The good pings of one turn of the loop, from whichever sockets, are handed in at its
+end together: under load a turn brings several, and what is paid once for a batch is paid once for them.
 """
 
 import asyncio
@@ -26,13 +29,14 @@ RELEASED = 100
 MOST_BUCKETS = 50_000
 """Drivers whose rate is remembered; beyond, those who have been silent long enough are forgotten."""
 
-
 SAMPLED = 16
-"""Every so many frames one is timed, for `/metrics`: timing each would be felt."""
+"""Every so many turns one is timed, for `/metrics`: timing each would be felt."""
+TURN_PINGS = 500
+"""So many are handed in before the turn ends: the engine should not wait for more."""
 
 
 class Intake:
-    """Reads the messages of all sockets; the pings of one frame stay together to the journal."""
+    """Reads the messages of all sockets; the pings of one turn stay together to the journal."""
 
     def __init__(
         self, runner: Runner, scope: Scope, settings: GatewaySettings, tally: Tally, phones: Clock | None,
@@ -48,52 +52,77 @@ class Intake:
         self._phones = phones
         self._on_first_word = on_first_word
         self._buckets: dict[str, TokenBucket] = {}
-        self._frames = 0
+        self._pings: list[Ping] = []
+        self._sockets: list[Socket] = []
+        """Good pings of this turn, not handed in yet, and whence each came."""
+        self._in_turn = False
+        self._turns = 0
+        self._began_s = 0.0
+        """When the first message of this turn came."""
+        self._room = 0
+        """So many pings may wait for the end of the turn: the journal may be behind, or about to be."""
         self._paused: dict[Socket, None] = {}
         self._looking: asyncio.TimerHandle | None = None
 
     def take(self, socket: Socket, message: bytes) -> None:
-        """Reads one message; its pings go to the runner together, as far as no report stands between them."""
-        now_s = monotonic()
-        pings: list[Ping] = []
+        """Reads one message; its pings wait for those that others send in the same turn of the loop."""
+        if not self._in_turn:
+            self._begin_turn()
+        pings, sockets, now_s = self._pings, self._sockets, self._began_s
         good = bad = 0
         if socket.rebuilt != self.runner.rebuilt:
             socket.rebuilt = self.runner.rebuilt
             socket.voices.clear()
-        # Who a scoped gateway may speak for changes: none of its drivers is known beforehand.
-        known: dict[str, TokenBucket] = {} if socket.owner.mall_ids else socket.voices
+        known = socket.known
         for item in decode_frame(message):
             if type(item) is Ping:
                 good += 1
                 # A known driver within its rate, as nearly all are, is let in without a further call.
-                bucket = known.get(item.driver_id) if item.driver_id else None
-                if bucket is not None and bucket.take(now_s):
-                    pings.append(item)
-                    continue
+                bucket = known.get(item.driver_id)
                 if bucket is not None:
+                    if not item.driver_id:
+                        _complete(item, socket)
+                    if bucket.take(now_s):
+                        pings.append(item)
+                        sockets.append(socket)
+                        continue
                     self._limit(socket, item)
                 elif self._may_enter(socket, item, now_s):
                     pings.append(item)
+                    sockets.append(socket)
             elif type(item) is Report:
                 good += 1
                 if self._may_enter(socket, item, now_s):
-                    self._hand_in(socket, pings)
-                    pings = []
+                    self.hand_in()
+                    pings, sockets = self._pings, self._sockets
                     self._hand_in_report(socket, item)
             elif isinstance(item, WireError):
                 bad += 1
                 socket.refuse(item)
             if not socket.is_open:
                 break
-        self._hand_in(socket, pings)
-        self._frames += 1
-        if self._frames % SAMPLED == 0:
-            self.tally.state_s.add(monotonic() - now_s)
         # Of a gateway's frame the good part counts: one phone behind it must not silence the rest.
         if bad and not (good and socket.owner.kind == "gateway"):
             socket.count_bad_frame()
-        if self._is_behind(socket):
+        if len(pings) > self._room:
+            self.hand_in()
+            self._measure_room()
+        if self._room < 0 or (socket.was_clogged and socket.is_clogged):
             self._pause(socket)
+
+    def _begin_turn(self) -> None:
+        self._in_turn = True
+        self._turns += 1
+        self._began_s = monotonic()
+        self._measure_room()
+        asyncio.get_running_loop().call_soon(self._end_turn)
+
+    def _measure_room(self) -> None:
+        self._room = min(self.settings.backlog_bound - self.runner.backlog, TURN_PINGS)
+
+    def _end_turn(self) -> None:
+        self._in_turn = False
+        self.hand_in()
 
     def _may_enter(self, socket: Socket, item: Ping | Report, now_s: float) -> bool:
         """Whether the token may speak for this driver, and is not doing so too often; if not, says so."""
@@ -110,8 +139,7 @@ class Intake:
                 return False
             bucket = self._bucket(socket, item, now_s)
         if not item.driver_id:
-            # The decoded record becomes the engine's, as it is; nobody else holds it yet, so it may be completed.
-            force_setattr(item, "driver_id", socket.owner.name)
+            _complete(item, socket)
         if bucket.take(now_s):
             return True
         self._limit(socket, item)
@@ -142,30 +170,34 @@ class Intake:
             socket.voices[item.driver_id] = bucket
         return bucket
 
-    def _hand_in(self, socket: Socket, pings: list[Ping]) -> None:
+    def hand_in(self) -> None:
+        """Has the runner handle what waits for the end of the turn."""
+        pings, sockets = self._pings, self._sockets
         if not pings:
             return
+        self._pings, self._sockets = [], []
         self.tally.pings += len(pings)
-        if self._frames % SAMPLED == 0:
+        if self._turns % SAMPLED == 0:
             self.tally.age_s.add(((self._phones or self.runner).now_ms() - pings[-1].fix_ms) / 1000)
         fixes = None
         if self._phones is not None:
             fixes = [ping.fix_ms for ping in pings]
             for ping in pings:
                 force_setattr(ping, "fix_ms", self._on_floor(ping.fix_ms))
-        self.runner.submit_pings(pings, partial(self._answer_pings, socket, pings, fixes))
+        self.runner.submit_pings(pings, partial(self._answer_pings, sockets, pings, fixes))
+        if self._turns % SAMPLED == 0:
+            self.tally.state_s.add(monotonic() - self._began_s)
 
     def _answer_pings(
-        self, socket: Socket, pings: Sequence[Ping], fixes: Sequence[int] | None, outputs: Sequence[Output]
+        self, sockets: Sequence[Socket], pings: Sequence[Ping], fixes: Sequence[int] | None, outputs: Sequence[Output]
     ) -> None:
-        """`fixes` are the phones' own `fix_ms`, where they were moved."""
-        fixes = fixes or [ping.fix_ms for ping in pings]
-        for ping, fix_ms, output in zip(pings, fixes, outputs, strict=True):
+        """`sockets` is whence each ping came; `fixes` are the phones' own `fix_ms`, where they were moved."""
+        for at, (socket, ping, output) in enumerate(zip(sockets, pings, outputs, strict=True)):
             if type(output) is PingTaken:
-                socket.took_ping(ping.driver_id, ping.seq, fix_ms)
+                socket.took_ping(ping.driver_id, ping.seq, fixes[at] if fixes else ping.fix_ms)
             elif isinstance(output, Refused):
+                fix_ms = fixes[at] if fixes else ping.fix_ms
                 socket.refuse(error_about(ping, "internal", output.message, fix_ms), output.code, output.retryable)
-        socket.acknowledge_soon()
 
     def _hand_in_report(self, socket: Socket, report: Report) -> None:
         self.tally.reports += 1
@@ -180,9 +212,6 @@ class Intake:
                 socket.took_report(driver_id, report_id)
             case Refused(code=code, message=message, retryable=retryable):
                 socket.refuse(error_about(report, "internal", message, fix_ms), code, retryable)
-
-    def _is_behind(self, socket: Socket) -> bool:
-        return self.runner.backlog > self.settings.backlog_bound or socket.is_clogged
 
     def _pause(self, socket: Socket) -> None:
         """Stops reading a socket, which is the only way to slow a sender down, until all have caught up."""
@@ -214,3 +243,10 @@ class Intake:
     def _on_floor(self, fix_ms: int) -> int:
         phones_ms = self.runner.now_ms() if self._phones is None else self._phones.now_ms()
         return min(max(fix_ms + self.runner.now_ms() - phones_ms, 0), LAST_INSTANT_MS)
+
+
+def _complete(item: Ping | Report, socket: Socket) -> None:
+    """Completes a message that leaves out whom it is of: the decoded record becomes the engine's as it is, and nobody
+    else holds it yet.
+    """
+    force_setattr(item, "driver_id", socket.owner.name)

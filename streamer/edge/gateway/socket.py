@@ -5,12 +5,14 @@ It must not know the engine or the journal: it is told what was taken, and what 
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from typing import cast
 
 from msgspec import UNSET, Struct, UnsetType, field
 
 from streamer.edge.accounts import TokenOwner
 from streamer.edge.connection import DirectConnection
+from streamer.edge.gateway.acks import AckRounds
 from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
 from streamer.edge.measures import Histogram
 from streamer.edge.wire import CODES, Ack, Close, Code, Nack, ServerMessage, WireError, encode, encode_all
@@ -32,9 +34,9 @@ class Tally(Struct):
     reports: int = 0
     acks: int = 0
     state_s: Histogram = field(default_factory=lambda: Histogram(STATE_BOUNDS_S))
-    """From a frame read to its pings in the state, in seconds."""
+    """From the first frame of a turn read to its pings in the state, in seconds."""
     age_s: Histogram = field(default_factory=lambda: Histogram(AGE_BOUNDS_S))
-    """From a fix, by the phone's clock, to the state: of the last ping of each frame, in seconds."""
+    """From a fix, by the phone's clock, to the state: of the last ping of a turn, in seconds."""
     nacks: Counter[str] = field(default_factory=Counter)
     closed: Counter[int] = field(default_factory=Counter)
 
@@ -43,21 +45,29 @@ class Socket:
     """Talks to one peer. Nothing here waits: a peer that lets its write buffer grow is closed."""
 
     def __init__(
-        self, connection: DirectConnection, owner: TokenOwner, settings: GatewaySettings, tally: Tally
-    ) -> None:
+        self, connection: DirectConnection, owner: TokenOwner, settings: GatewaySettings, tally: Tally,
+        rounds: AckRounds,
+    ) -> None:  # fmt: skip
         self.connection = connection
         self.owner = owner
         self.settings = settings
         self.tally = tally
         self.voices: dict[str, TokenBucket] = {}
         """Drivers that have been spoken for on this socket, by the `driver_id` of their messages."""
+        # Who a scoped gateway may speak for changes: none of its drivers is known beforehand.
+        self.known: Mapping[str, TokenBucket] = {} if owner.mall_ids else self.voices
+        """Those of them whose messages need no further look at whose they are."""
+        self.was_clogged = False
+        """Whether it was after the last that was said; a cheaper thing to ask than `is_clogged`."""
         self.rebuilt = 0
         """The runner's count of rebuilds when `voices` began: what it rests on may be gone after the next."""
         self.taken = self.refused = 0
         self._loop = asyncio.get_running_loop()
-        self._ack_interval_s = settings.ack_interval_s
-        self._acked_s = -settings.ack_interval_s
-        self._acking: asyncio.TimerHandle | None = None
+        self._rounds = rounds
+        self._next_ack_s = 0.0
+        """The earliest instant of the next ack, of the loop's clock."""
+        self._is_waiting = False
+        """Whether it was asked for already."""
         self._highest: dict[str, int] = {}
         """The highest durable `seq` of each driver."""
         self._due: dict[str, None] = {}
@@ -88,13 +98,14 @@ class Socket:
     def _say(self, *texts: bytes) -> None:
         self.connection.say(*texts)
         unread = self.unread
+        self.was_clogged = unread > self.settings.write_soft_bytes
         if unread > self.settings.write_hard_bytes:
             self.connection.transport.abort()
-        elif unread > self.settings.write_soft_bytes and self._stalling is None:
+        elif self.was_clogged and self._stalling is None:
             self._stalling = self._loop.call_later(self.settings.slow_grace_s, self._judge_reader)
 
     def took_ping(self, driver_id: str, seq: int | None, fix_ms: int) -> None:
-        """A ping is durable (or was already); to be followed by `acknowledge_soon` once the frame's pings are told.
+        """A ping is durable (or was already): it is acknowledged as soon as the last ack is old enough.
 
         The weak spot of a cumulative number: it speaks for every lower one that was sent before it. So a phone has
         to send in the order of `seq`, as PROTOCOL says.
@@ -102,37 +113,30 @@ class Socket:
         self.taken += 1
         if seq is None:
             self._due_fixes[driver_id] = fix_ms
-            return
-        highest = self._highest
-        if seq > highest.get(driver_id, -1):
-            highest[driver_id] = seq
-        self._due[driver_id] = None
-
-    def acknowledge_soon(self) -> None:
-        """Have the pings that are durable acknowledged together, as soon as the last ack is old enough."""
-        if self._acking is None and (self._due or self._due_fixes) and self.is_open:
-            # Even when an ack is due at once, it waits for the rest of this commit.
-            wait_s = self._acked_s + self._ack_interval_s - self._loop.time()
-            self._acking = self._loop.call_later(max(0.0, wait_s), self.acknowledge)
+        else:
+            highest = self._highest
+            if seq > highest.get(driver_id, -1):
+                highest[driver_id] = seq
+            self._due[driver_id] = None
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._rounds.wait(self, self._next_ack_s)
 
     def acknowledge(self) -> None:
         """Sends the acks that are due, in one piece: for a gateway's fifty drivers one write instead of fifty."""
-        if self._acking is not None:
-            self._acking.cancel()
-            self._acking = None
+        self._is_waiting = False
         highest, addressee = self._highest, self._addressee
         if self.owner.kind == "gateway":
             acks = [Ack(highest[driver_id], UNSET, UNSET, driver_id) for driver_id in self._due]
         else:
             acks = [Ack(highest[driver_id]) for driver_id in self._due]
-        acks += [
-            Ack(seq=None, fix_ms=fix_ms, driver_id=addressee(driver_id))
-            for driver_id, fix_ms in self._due_fixes.items()
-        ]
+        for driver_id, fix_ms in self._due_fixes.items():
+            acks.append(Ack(seq=None, fix_ms=fix_ms, driver_id=addressee(driver_id)))
         self._due.clear()
         self._due_fixes.clear()
-        self._ack(*acks)
-        self._acked_s = self._loop.time()
+        if acks and self.is_open:
+            self._ack(*acks)
+            self._next_ack_s = self._loop.time() + self.settings.ack_interval_s
 
     def took_report(self, driver_id: str, report_id: str) -> None:
         """A report is durable."""
@@ -184,9 +188,8 @@ class Socket:
 
     def left(self) -> None:
         """The connection is over: nothing is timed any more."""
-        for timer in (self._acking, self._stalling):
-            if timer is not None:
-                timer.cancel()
+        if self._stalling is not None:
+            self._stalling.cancel()
 
     def _judge_reader(self) -> None:
         self._stalling = None

@@ -185,18 +185,27 @@ def note_row(note: Note, seq: int, number: int) -> EntryRow:
 
 def ping_rows(runs: Sequence[PingRun]) -> Iterator[PingRow]:
     """The rows of consecutive pings: one, or one a day when midnight UTC lies between them."""
-    for _, of_day in groupby(runs, lambda run: min(run.at_ms, LAST_INSTANT_MS) // DAY_MS):
+    if _day_of(runs[0]) == _day_of(runs[-1]):  # Time never decreases, so those between are of it, too.
+        yield _ping_row(runs)
+        return
+    for _, of_day in groupby(runs, _day_of):
         yield _ping_row(list(of_day))
 
 
-def _ping_row(runs: list[PingRun]) -> PingRow:
-    batch = PingBatch([], [], [])
+def _day_of(run: PingRun) -> int:
+    return min(run.at_ms, LAST_INSTANT_MS) // DAY_MS
+
+
+def _ping_row(runs: Sequence[PingRun]) -> PingRow:
+    at_ms: list[int] = []
+    verdicts: list[Verdict] = []
+    pings: list[Ping] = []
     for run in runs:
-        batch.at_ms.extend([run.at_ms] * len(run.pings))
-        batch.verdicts.extend(run.verdicts)
-        batch.pings.extend(run.pings)
+        at_ms += [run.at_ms] * len(run.pings)
+        verdicts += run.verdicts
+        pings += run.pings
     columns = runs[0].first_seq, runs[-1].last_seq, runs[0].at_ms, runs[-1].at_ms
-    body = msgspec.msgpack.encode(batch)
+    body = msgspec.msgpack.encode(PingBatch(at_ms, verdicts, pings))
     return PingRow(*columns, body, crc_of(columns, body), day_table(runs[0].at_ms))
 
 

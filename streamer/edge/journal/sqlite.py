@@ -210,13 +210,15 @@ class SqliteJournal:
         Empty means that the journal is closing or that patience ran out.
         """
         with self._wake:
-            self._await_record(patience_s)
+            # The rest comes first: a writer that was woken by the first record, only to rest, would be woken twice.
             rest_s = self._began_s + GROUP_S - time.monotonic()
-            if self._pending and rest_s > 0:
+            if rest_s > 0 and not self._closing:
                 self._wake.wait_for(lambda: self._hurry or self._closing, rest_s)
+            self._await_record(patience_s)
+            if not self._pending or self._failed is not None:
+                return [], 0
             self._began_s = time.monotonic()
-            # `discard` may have emptied the queue during the rest.
-            group, inputs = ([], 0) if self._failed else self._pop_group()
+            group, inputs = self._pop_group()
             self._taken += len(group)
             return group, inputs
 
@@ -237,7 +239,7 @@ class SqliteJournal:
         while self._pending and inputs < GROUP_MAX:
             record = self._pending.popleft()
             group.append(record)
-            inputs += _inputs_in(record)
+            inputs += len(record.pings) if type(record) is PingRun else _inputs_in(record)
         if self._pending:
             # The rest is over for those left, too.
             self._began_s = 0.0
@@ -264,8 +266,6 @@ class SqliteJournal:
 
 def _inputs_in(record: Record) -> int:
     match record:
-        case PingRun():
-            return len(record.pings)
         case Together():
             return len(record.entries)
         case Entry():

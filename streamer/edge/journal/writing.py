@@ -114,7 +114,7 @@ class RecordWriter:
 
 
 def _is_ping(record: Record) -> bool:
-    return isinstance(record, PingRun) or (isinstance(record, Entry) and isinstance(record.input, Ping))
+    return type(record) is PingRun or (isinstance(record, Entry) and isinstance(record.input, Ping))
 
 
 def _runs(records: Iterable[Record]) -> Iterator[PingRun]:

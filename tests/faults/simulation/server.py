@@ -83,6 +83,9 @@ class Server:
         """Everything in memory is gone, at once."""
         self.is_up = False
         self.journal.crash()
+        # Nor does what was read in this turn of the loop ever reach the engine.
+        self.gateway.intake._pings.clear()
+        self.gateway.intake._sockets.clear()
         for end in self.ends:
             end.is_dead = True
         for task in list(self.world.loop.tasks):
