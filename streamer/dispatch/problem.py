@@ -48,6 +48,8 @@ class PlanDriver(Struct, frozen=True):
     """Orders a trip."""
     heading: int = NOWHERE
     """The store it is driving to or waiting at: its first trip starts there."""
+    home_ms: int = 2**53
+    """No drop-off after this."""
     doubt_ms: int = 0
     """What an old fix costs: the time it may be further away than it looks."""
 

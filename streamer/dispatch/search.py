@@ -63,6 +63,7 @@ class Search:
         self.barred = [{self.number[i] for i in o.barred if i in self.number} for o in self.orders]
         self.fixed = [self.number.get(o.only or "", -1) for o in self.orders]
         self.off = [d.off_ms + self.half_pickup for d in self.drivers]
+        self.home = [d.home_ms + self.half_dropoff for d in self.drivers]
         self.place_d = np.array([d.heading if d.heading != NOWHERE else d.place for d in self.drivers], dtype=np.int64)
         self.end_t = np.array([d.free_ms for d in self.drivers], dtype=np.int64)
         self.end_p = self.place_d.copy()
@@ -157,14 +158,14 @@ class Search:
     def _follow(self, d: int, at: int, loads: list[Load]) -> float | None:
         """Cost of these loads from mark `at` on, or None when one is after the shift."""
         t, place, cost = self.marks[d][at]
-        legs, minute, off = self.legs, self.minute, self.off[d]
+        legs, minute, off, home = self.legs, self.minute, self.off[d], self.home[d]
         self.evaluations += 1
         for load in loads:
             leg = legs[place][load.first]
             leave = t + leg + load.gather_ms
             if leave < load.ready_ms:
                 leave = load.ready_ms
-            if leave > off:
+            if leave > off or leave + load.length_ms > home:
                 return None
             cost += load.count * leave + load.constant_ms + minute * (leg + load.gather_ms + load.length_ms)
             if leave > load.relaxed_ms:
@@ -406,7 +407,7 @@ def plan(problem: Problem, seed: int = 0) -> Plan:
     horizon = problem.at_ms + problem.settings.horizon_ms
     # the told first: drivers under way keep what they have
     for d, driver in enumerate(search.drivers):
-        if driver.heading != NOWHERE:
+        if driver.heading != NOWHERE or d in search.told:
             theirs = tuple(o for o in range(len(search.orders)) if search.told[o] == d)
             search._put(d, [search.load(theirs)])
             for o in theirs:
