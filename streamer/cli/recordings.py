@@ -5,7 +5,7 @@ It must not know what is in a fixture.
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 import typer
@@ -25,6 +25,7 @@ from streamer.edge.recordings.replay import replay as play_through
 from streamer.edge.simulation.live import simulate_connect
 from streamer.edge.simulation.to_file import simulate_to_file
 from streamer.edge.simulation.worlds import named_script, plain_script
+from streamer.sim.policy import POLICIES, PolicyName
 from streamer.sim.stories import Script
 
 DEFAULT_MALL = "fashion-show"
@@ -92,6 +93,12 @@ def record(
     _print_written(out, companion)
 
 
+def _policy_name(name: str) -> str:
+    if name not in POLICIES:
+        raise typer.BadParameter(f"{name!r} is no policy: {', '.join(POLICIES)}")
+    return name
+
+
 def simulate(
     mall: MallsOption = None,
     drivers: Annotated[int, typer.Option(min=1, help="How many drivers.")] = 40,
@@ -105,6 +112,9 @@ def simulate(
     api: Annotated[str, typer.Option(metavar="URL", help="The dashboard, for --connect.")] = "http://127.0.0.1:8050",
     api_token: Annotated[str, typer.Option(envvar="MALLARD_API_TOKEN", help="An API token, for --connect.")] = "",
     dispatch: Annotated[bool, typer.Option("--dispatch/--no-dispatch", help="With --connect, give orders out.")] = True,
+    policy: Annotated[
+        str, typer.Option(metavar="NAME", callback=_policy_name, help="With --out, who gives out: plan or nearest.")
+    ] = "plan",
 ) -> None:
     """Make a seeded synthetic day: a fixture, or real sockets against a running floor."""
     if (out is None) == (connect is None):
@@ -116,7 +126,7 @@ def simulate(
     script = _script(story, mall or [DEFAULT_MALL], drivers, orders, hours, seed)
     if out is not None:
         with measuring("simulating") as progress:
-            companion = simulate_to_file(script, out, progress=progress)
+            companion = simulate_to_file(script, out, progress=progress, policy=cast(PolicyName, policy))
         _print_written(out, companion)
         return
     assert connect is not None

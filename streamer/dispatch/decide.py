@@ -3,8 +3,6 @@
 It must not plan, nor change anything. A command is what a person could have sent; the engine judges it like any other.
 """
 
-from statistics import median
-
 from msgspec import Struct
 
 from streamer.core import drivers as driving
@@ -16,10 +14,14 @@ from streamer.core.settings import AutopilotRules
 from streamer.core.state import Driver, Order
 from streamer.dispatch.explain import Explained, Explainer
 from streamer.dispatch.floor import Seat, Standings, standings
-from streamer.dispatch.problem import Plan, PlanOrder, Problem, Trip
+from streamer.dispatch.problem import Plan, Problem, Trip
 
 SHOWN_MS = 60_000
 """Advice whose instants moved by no more is the advice people see already."""
+JOIN_MS = 120_000
+"""A driver on its way is told of what else it collects this long before it is at the mall."""
+NO_DIGITS = str.maketrans("", "", "0123456789")
+"""Minutes in a reason run down by themselves: that is no news."""
 FAR_DEARER = 2.0
 """An order that costs so many times what orders cost in this plan is left to people, where they asked for that."""
 EXCEPTION_MIN = 15.0
@@ -33,9 +35,7 @@ class Decision(Struct, frozen=True):
     advice: tuple[Advice, ...] = ()
 
 
-def decide(
-    engine: Engine, mall_id: str, problem: Problem, plan: Plan, rules: AutopilotRules, at_ms: int
-) -> Decision:
+def decide(engine: Engine, mall_id: str, problem: Problem, plan: Plan, rules: AutopilotRules, at_ms: int) -> Decision:
     """Takes from the plan what must be done at `at_ms`. The floor may have moved on since the problem was made of it:
     what no longer fits is left for the next look, and the engine refuses what it finds stale.
     """
@@ -51,6 +51,7 @@ class _Look:
         self.orders = {order.id: order for order in self.found.orders}
         self.seats = {seat.driver.id: seat for seat in self.found.seats}
         self.planned = {order.id: order for order in problem.orders}
+        self.numbers = {driver.id: driver.place for driver in problem.drivers}
         self.explainer = Explainer(engine, problem, plan, self.seats, at_ms)
         self.commands: list[OrderCommand] = []
         self.advice: list[Advice] = []
@@ -65,14 +66,10 @@ class _Look:
                 else:
                     self._put_off(driver_id, trip)
         for order_id in self.plan.unserved:
-            self._say(order_id, "failed", "no driver can take it before the end of a shift")
-        told = {order.id for order in self.found.out}
+            word, reason = self._why_not(order_id)
+            self._say(order_id, word, reason)
         for order in self.found.out:
             self._advise(order, Advice(order.id, "left_to_people", _whose(order)))
-        mentioned = {o for trips in self.plan.trips.values() for t in trips for o in t.order_ids} | told
-        for plan_order in self.problem.orders:
-            if plan_order.id not in mentioned and plan_order.id not in self.plan.unserved:
-                self._say(plan_order.id, "waits", "its store is not ready for long")
         return Decision(tuple(self.commands), tuple(self.advice))
 
     @property
@@ -83,9 +80,16 @@ class _Look:
 
     def _is_due(self, seat: Seat, trip: Trip) -> bool:
         """Whether the driver has to be told now: it sets off before the next look, or is under way to the mall."""
-        if any(self._with(order_id) == seat.driver.id for order_id in trip.order_ids):
+        if trip.depart_ms <= self.at_ms + self.rules.look_ms:
             return True
-        return trip.depart_ms <= self.at_ms + self.rules.look_ms
+        if not any(self._with(order_id) == seat.driver.id for order_id in trip.order_ids):
+            return False
+        return self._arrives_ms(seat, trip) <= self.at_ms + self.rules.look_ms + JOIN_MS
+
+    def _arrives_ms(self, seat: Seat, trip: Trip) -> int:
+        """When the driver is at the first counter of its trip."""
+        place = self.planned[trip.order_ids[0]].pickups[0]
+        return seat.free_ms + int(self.problem.legs[self.numbers[seat.driver.id], place])
 
     def _give_out(self, seat: Seat, trip: Trip) -> None:
         driver = seat.driver
@@ -138,14 +142,29 @@ class _Look:
 
     def _why(self, driver: Driver, trip: Trip, order_id: str) -> str:
         others = [other for other in trip.order_ids if other != order_id]
-        seat = self.seats.get(driver.id)
-        waits_min = round((trip.depart_ms - max(self.at_ms, seat.free_ms if seat else 0)) / 60_000)
         company = f"shares a trip with {', '.join(others)}" if others else "alone on its trip"
-        if seat is not None and seat.free_ms > self.at_ms + self.rules.look_ms:
-            return f"planned for {driver.name}, who is still delivering; {company}"
-        if waits_min > 0:
-            return f"waits for its store; {company}"
-        return f"planned for {driver.name}; {company}"
+        dues = [self.orders[other].due_ms for other in trip.order_ids if other in self.orders]
+        late = sum(eta_ms > due_ms for eta_ms, due_ms in zip(trip.dropoff_ms, dues, strict=False))
+        company += f", {late} late" if late else ", nobody late"
+        seat = self.seats.get(driver.id)
+        free_ms = seat.free_ms if seat is not None else self.at_ms
+        if free_ms > self.at_ms + self.rules.look_ms:
+            return f"planned for {driver.name}, free in {_minutes(free_ms - self.at_ms)} min: {company}"
+        held_min = _minutes(trip.depart_ms - self.at_ms)
+        own = self.planned.get(order_id)
+        last = max((self.planned[o].ready_ms for o in trip.order_ids if o in self.planned), default=0)
+        store = " for its store" if own is not None and own.ready_ms > self.at_ms and own.ready_ms == last else ""
+        return f"waits {held_min} min{store}: {company}"
+
+    def _why_not(self, order_id: str) -> tuple[AdviceWord, str]:
+        order, own = self.orders.get(order_id), self.planned[order_id]
+        if own.ready_ms > self.problem.at_ms + self.problem.settings.horizon_ms:
+            return "waits", "waits for its store: nobody needs to set off yet"
+        if not self.seats:
+            return "failed", "no driver of this mall is on duty and heard of"
+        if order is not None and all(driver_id in order.declined_by for driver_id in self.seats):
+            return "failed", "every driver declined it"
+        return "failed", "no driver has room before the end of its shift"
 
     def _say(
         self, order_id: str, word: AdviceWord, reason: str, driver_id: str | None = None, trip: Trip | None = None
@@ -170,10 +189,20 @@ class _Look:
 
 def differs(known: Advice, new: Advice) -> bool:
     """Whether people would read anything else in the new advice."""
-    if (known.word, known.reason, known.driver_id, known.trip) != (new.word, new.reason, new.driver_id, new.trip):
+    if (known.word, known.driver_id, known.trip) != (new.word, new.driver_id, new.trip):
         return True
-    pairs = ((known.depart_ms, new.depart_ms), (known.leave_ms, new.leave_ms), (known.eta_dropoff_ms, new.eta_dropoff_ms))
+    if known.reason.translate(NO_DIGITS) != new.reason.translate(NO_DIGITS):
+        return True
+    pairs = (
+        (known.depart_ms, new.depart_ms),
+        (known.leave_ms, new.leave_ms),
+        (known.eta_dropoff_ms, new.eta_dropoff_ms),
+    )
     return any((a is None) != (b is None) or abs((a or 0) - (b or 0)) > SHOWN_MS for a, b in pairs)
+
+
+def _minutes(ms: int) -> int:
+    return max(1, round(ms / 60_000))
 
 
 def _whose(order: Order) -> str:

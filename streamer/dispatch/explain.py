@@ -33,9 +33,7 @@ class Explained(Struct, frozen=True):
 class Explainer:
     """Costs the orders of one plan as `candidates` costs them for people."""
 
-    def __init__(
-        self, engine: Engine, problem: Problem, plan: Plan, seats: Mapping[str, Seat], at_ms: int
-    ) -> None:
+    def __init__(self, engine: Engine, problem: Problem, plan: Plan, seats: Mapping[str, Seat], at_ms: int) -> None:
         self._engine, self._problem, self._plan, self._seats, self._at_ms = engine, problem, plan, seats, at_ms
         self._costs: list[float] = []
 

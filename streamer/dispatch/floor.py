@@ -26,12 +26,26 @@ from streamer.dispatch.problem import PlanDriver, PlanOrder, PlanSettings, Probl
 
 NEAREST = 300
 """Drivers looked at, nearest to the mall first; whoever was told something is looked at in any case."""
+TRIED, AHEAD = 14, 2
+"""Drivers tried for an order, and trips planned ahead of each."""
 HORIZON_MS = 45 * 60_000
-UNSERVED_MS = 240 * 60_000
+UNSERVED_MS = 30_000 * 60_000
+"""Dearer than any lateness: an order that is late already is still delivered."""
 UNPROMISED_MS = 15 * 60_000
 """A store that promises nothing is taken to need this long."""
+CAUTION = 0.4
+"""A store is planned to need so much longer than it promises, as a share of its promise: the last of several stores
+makes a trip leave, and a driver's waiting is dearer than an order's on the counter."""
+LEAST_OVERDUE_MS = 6 * 60_000
+"""What no store has said ready is never planned to be so before this."""
+UNSAID_MS = 25 * 60_000
+"""So long after its promise an order is ready, and its store does not say such things."""
 LOST_MS = 5 * 60_000
 """A driver not heard of for so long, or in no believable place, loses what it has not collected."""
+SAFETY_MS = 10 * 60_000
+"""A plan aims to be this much before due: half of all trips leave the mall some minutes later than planned."""
+WAY_BACK = 1.5
+"""Metres walked for each metre between counters: the car stands at the door nearest to the first of them."""
 NO_LEG_MS = 24 * 3_600_000
 """Of legs nobody drives."""
 
@@ -48,8 +62,8 @@ class Seat(Struct, frozen=True):
     lat: float
     lng: float
     free_ms: int
-    counter: tuple[str, ...] | None = None
-    """The stores at whose counter it stands, waiting for an order."""
+    counter: str | None = None
+    """The order at whose counter it stands."""
 
 
 class Standings(Struct, frozen=True):
@@ -65,19 +79,18 @@ def problem_of(engine: Engine, mall_id: str, at_ms: int, rules: AutopilotRules) 
     """The planning problem of a mall as it stands at `at_ms`."""
     found = standings(engine, mall_id, at_ms, rules)
     mall, travel = engine.floor.malls[mall_id], engine.settings.travel
-    kinds = {stores: number for number, stores in enumerate(dict.fromkeys(order.stores for order in found.orders))}
-    first_store, first_door = len(found.seats), len(found.seats) + len(kinds)
-    ground = Ground(mall, travel, tuple(kinds), found.seats, found.orders)
+    first_counter, first_door = len(found.seats), len(found.seats) + len(found.orders)
+    ground = Ground(mall, travel, found.seats, found.orders)
     seated = {seat.driver.id for seat in found.seats}
     plan_orders = []
     for number, order in enumerate(found.orders):
         ready_ms = expected_ready_ms(order, at_ms)
-        store, door = first_store + kinds[order.stores], first_door + number
+        counter, door = first_counter + number, first_door + number
         told = order.driver_id if order.driver_id in seated else None
         plan_orders.append(
             PlanOrder(
-                order.id, (store,), door, ready_ms, order.due_ms,
-                ready_ms + travel.pickup_ms // 2 + int(ground.legs[store, door]) + travel.dropoff_ms // 2,
+                order.id, (counter,), door, ready_ms, order.due_ms - SAFETY_MS,
+                ready_ms + travel.pickup_ms // 2 + int(ground.legs[counter, door]) + travel.dropoff_ms // 2,
                 WAITING_WEIGHT * (1 + order.priority), told, told if order.id in found.kept else None,
                 frozenset(order.declined_by),
             )
@@ -90,15 +103,26 @@ def problem_of(engine: Engine, mall_id: str, at_ms: int, rules: AutopilotRules) 
         for number, seat in enumerate(found.seats)
     )  # fmt: skip
     service = Service(travel.pickup_ms, travel.dropoff_ms)
-    return Problem(at_ms, tuple(plan_orders), drivers, ground.legs, service, settings_of(rules))
+    last = _last(found.orders)
+    return Problem(at_ms, tuple(plan_orders), drivers, ground.legs, service, settings_of(rules), last=last)
+
+
+def _last(orders: Sequence[Order]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The trips that the last look advised for what is still in the queue, soonest first."""
+    trips: dict[tuple[str, tuple[str, ...]], int] = {}
+    for order in orders:
+        advice = order.advice
+        if order.status in QUEUED and advice is not None and advice.driver_id is not None and advice.depart_ms:
+            trips.setdefault((advice.driver_id, advice.trip), advice.depart_ms)
+    return tuple(sorted(trips, key=lambda trip: (trips[trip], trip)))
 
 
 def settings_of(rules: AutopilotRules) -> PlanSettings:
     """How a floor's plan weighs: the words and weights of `costs`."""
     return PlanSettings(
-        horizon_ms=HORIZON_MS, look_ms=rules.look_ms, trip_orders=rules.trip_orders, trips_ahead=2,
+        horizon_ms=HORIZON_MS, look_ms=rules.look_ms, trip_orders=rules.trip_orders, trips_ahead=AHEAD,
         driver_minute=DRIVER_WEIGHT, late_weight=LATE_WEIGHT, told_ms=round(TOLD_MIN * 60_000),
-        unserved_ms=UNSERVED_MS, multi_pickup_ms=NO_LEG_MS, effort=60,
+        unserved_ms=UNSERVED_MS, multi_pickup_ms=NO_LEG_MS, effort=60, drivers_tried=TRIED,
     )  # fmt: skip
 
 
@@ -107,8 +131,11 @@ def expected_ready_ms(order: Order, at_ms: int) -> int:
     if order.is_ready:
         return min(at_ms, order.ready_ms or at_ms)
     promised_ms = order.placed_ms + UNPROMISED_MS if order.ready_ms is None else order.ready_ms
-    usual_ms = promised_ms + round(0.25 * max(0, promised_ms - order.placed_ms))
-    return max(usual_ms, at_ms + max(120_000, (at_ms - promised_ms) // 4))
+    overdue_ms = at_ms - promised_ms
+    if overdue_ms > UNSAID_MS:
+        return at_ms
+    usual_ms = promised_ms + round(CAUTION * max(0, promised_ms - order.placed_ms))
+    return max(usual_ms, at_ms + LEAST_OVERDUE_MS)
 
 
 # ---------------------------------------------------------------- who and what may move
@@ -198,7 +225,7 @@ def seat(engine: Engine, driver: Driver, planned: set[str], at_ms: int) -> Seat:
     if stops:
         last = engine.planner.visits(ping.lat, ping.lng, at_ms, stops, orders)[-1]
         return Seat(driver, last.stop.lat, last.stop.lng, max(at_ms, last.depart_ms))
-    standing_at = next((orders[i].stores for i in driver.order_ids if orders[i].status == "arrived_at_pickup"), None)
+    standing_at = next((i for i in driver.order_ids if orders[i].status == "arrived_at_pickup"), None)
     return Seat(driver, ping.lat, ping.lng, at_ms, standing_at)
 
 
@@ -214,40 +241,36 @@ def _fix_age_ms(driver: Driver, at_ms: int) -> int:
 
 
 class Ground:
-    """Milliseconds between all places: seats first, then kinds of pick-up (stores visited together), then doors.
+    """Milliseconds between all places: seats first, then the counter of each order, then its door.
 
-    As `Travel` has it: a leg to a pick-up is driving, parking and the walk in; one from it the walk out and driving;
-    between pick-ups of the mall it is walking only.
+    As `Travel` has it: a leg to a counter is driving, parking and the walk in; one from it the walk out and driving;
+    between counters of the mall it is walking only.
     """
 
-    def __init__(
-        self, mall: Mall, rules: TravelRules, kinds: Sequence[tuple[str, ...]], seats: Sequence[Seat],
-        orders: Sequence[Order],
-    ) -> None:  # fmt: skip
+    def __init__(self, mall: Mall, rules: TravelRules, seats: Sequence[Seat], orders: Sequence[Order]) -> None:
         self._mall, self._rules = mall, rules
         self._places = {place.id: place for place in mall.places}
-        first = _points([self._place(stores[0]) for stores in kinds])
-        last = _points([self._place(stores[-1]) for stores in kinds])
-        inside_m = np.array([self._inside_m(stores) for stores in kinds], dtype=np.float64)
-        doors_m = np.array([self._door_m(stores) for stores in kinds], dtype=np.float64)
+        first = _points([self._place(order.stores[0]) for order in orders])
+        last = _points([self._place(order.stores[-1]) for order in orders])
+        inside_m = np.array([self._inside_m(order.stores) for order in orders], dtype=np.float64)
+        doors_m = np.array([self._door_m(order.stores) for order in orders], dtype=np.float64)
         # Half the walk is before the goods are handed out and half after, as in `Planner.visits`.
         half_ms = self._walked_ms(inside_m + doors_m) // 2
         starts = _points([(seat.lat, seat.lng) for seat in seats])
         homes = _points([(order.dropoff.lat, order.dropoff.lng) for order in orders])
-        s, k = len(seats), len(kinds)
-        at, to = slice(s, s + k), slice(s + k, None)
-        self.legs = np.full((s + k + len(orders),) * 2, NO_LEG_MS, dtype=np.int64)
+        s, n = len(seats), len(orders)
+        at, to = slice(s, s + n), slice(s + n, None)
+        self.legs = np.full((s + 2 * n,) * 2, NO_LEG_MS, dtype=np.int64)
         self.legs[:s, at] = drive_ms(starts, first, rules) + rules.park_ms + half_ms
-        self.legs[at, at] = self._walked_ms(metres(last, first) + inside_m)
+        self.legs[at, at] = self._walked_ms(WAY_BACK * (metres(last, first) + inside_m))
         self.legs[at, to] = drive_ms(first, homes, rules) + half_ms[:, None]
         self.legs[to, at] = drive_ms(homes, first, rules) + rules.park_ms + half_ms
         self.legs[to, to] = drive_ms(homes, homes, rules)
-        for kind in range(k):
-            self.legs[s + kind, s + kind] = 0
-        numbers = {stores: s + number for number, stores in enumerate(kinds)}
+        numbers = {order.id: s + number for number, order in enumerate(orders)}
         for number, seat in enumerate(seats):
-            if seat.counter is not None:
+            if seat.counter in numbers:
                 self.legs[number, at] = self.legs[numbers[seat.counter], at]
+                self.legs[number, numbers[seat.counter]] = 0
 
     def _place(self, store: str) -> tuple[float, float]:
         place = self._places.get(store)
@@ -263,8 +286,6 @@ class Ground:
 
     def _walked_ms(self, walked_m: Points) -> NDArray[np.int64]:
         return np.rint(1000 * walked_m / self._rules.walk_mps).astype(np.int64)
-
-
 
 
 def _points(places: Sequence[tuple[float, float]]) -> Points:

@@ -97,6 +97,8 @@ class Problem(Struct, frozen=True):
     settings: PlanSettings = PlanSettings()
     demand: tuple[tuple[int, float], ...] = ()
     """Stores and the orders each expects in the next half hour."""
+    last: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Trips of the last plan that nobody was told of: driver and orders. The search begins from them."""
 
 
 class Trip(Struct, frozen=True):

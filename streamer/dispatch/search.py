@@ -73,6 +73,8 @@ class Search:
         self.off_np = np.array(self.off)
         self.under_way = np.array([d.heading != NOWHERE for d in self.drivers], dtype=bool)
         self.full = np.zeros(len(self.drivers), dtype=bool)
+        self.closed = np.zeros(len(self.drivers), dtype=bool)
+        self.limit = [min(d.capacity, settings.trip_orders) for d in self.drivers]
         self.evaluations = 0
         self.known: dict[tuple[object, ...], dict[int, tuple[float, int, list[Load]] | None]] = {}
         self.found: list[dict[int, tuple[float, int, list[Load]] | None]] = [{} for _ in self.drivers]
@@ -198,6 +200,7 @@ class Search:
         self.found[d] = self.known.setdefault((d, *[load.orders for load in loads]), {})
         self.end_t[d], self.end_p[d] = t, place
         self.full[d] = len(loads) >= self.problem.settings.trips_ahead
+        self.closed[d] = self.full[d] and all(len(load.orders) >= self.limit[d] for load in loads)
 
     def cost(self) -> float:
         """Of the whole plan."""
@@ -226,7 +229,7 @@ class Search:
         best_tail: list[Load] = []
         pickups = self.orders[o].pickups
         heading = self.drivers[d].heading
-        limit = min(self.drivers[d].capacity, settings.trip_orders)
+        limit = self.limit[d]
         for at, load in enumerate(route):
             if len(load.orders) < limit and self._together(load, pickups):
                 merged = self.load(tuple(sorted((*load.orders, o))))
@@ -271,6 +274,7 @@ class Search:
         from_start = np.maximum(start, ready) + 0.2 * column[self.start_p]
         from_end = np.maximum(end, ready) + 0.2 * column[self.end_p]
         from_start[self.under_way] = NEVER
+        from_start[self.closed] = NEVER
         from_start[start > self.off_np] = NEVER
         from_end[end > self.off_np] = NEVER
         from_end[self.full] = NEVER
@@ -387,7 +391,7 @@ class Search:
             before_marks = list(self.marks)
             found = list(self.found)
             total = list(self.total)
-            end_t, end_p, full = self.end_t.copy(), self.end_p.copy(), self.full.copy()
+            end_t, end_p, full, closed = self.end_t.copy(), self.end_p.copy(), self.full.copy(), self.closed.copy()
             self.remove(chosen)
             # the drivers under way first
             self.insert_all(chosen)
@@ -397,7 +401,7 @@ class Search:
             else:
                 self.where, self.routes, self.marks, self.found = where_before, before_routes, before_marks, found
                 self.total = total
-                self.end_t, self.end_p, self.full = end_t, end_p, full
+                self.end_t, self.end_p, self.full, self.closed = end_t, end_p, full, closed
         return done
 
 
@@ -412,10 +416,28 @@ def plan(problem: Problem, seed: int = 0) -> Plan:
             search._put(d, [search.load(theirs)])
             for o in theirs:
                 search.where[o] = d
+    _begin_from_last(search)
     fresh = [o for o in range(len(search.orders)) if search.where[o] < 0 and search.orders[o].ready_ms <= horizon]
     search.insert_all(fresh)
     rounds = search.improve(problem.settings.effort)
     return search_result(search, rounds)
+
+
+def _begin_from_last(search: Search) -> None:
+    """Puts back the trips of the last plan that are still possible; what is new, or has come apart, is put in after."""
+    numbers = {order.id: o for o, order in enumerate(search.orders)}
+    for driver_id, order_ids in search.problem.last:
+        d = search.number.get(driver_id, -1)
+        theirs = tuple(sorted(numbers[i] for i in order_ids if i in numbers and search.where[numbers[i]] < 0))
+        if d < 0 or not theirs or search.routes[d] or len(theirs) > search.drivers[d].capacity:
+            continue
+        if any(d in search.barred[o] or search.fixed[o] not in (-1, d) for o in theirs):
+            continue
+        load = search.load(theirs)
+        if search._follow(d, 0, [load]) is not None:
+            search._put(d, [load])
+            for o in theirs:
+                search.where[o] = d
 
 
 def search_result(search: Search, rounds: int) -> Plan:
