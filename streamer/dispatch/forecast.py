@@ -32,9 +32,10 @@ class Foresight(Struct, frozen=True):
     """A day younger than this is taken to be this old: its first orders are no rush."""
 
 
-def expected(
-    seen: Sequence[Seen], at_ms: int, seed: int, foresight: Foresight = Foresight()
-) -> tuple[Seen, ...]:
+USUAL = Foresight()
+
+
+def expected(seen: Sequence[Seen], at_ms: int, seed: int, foresight: Foresight = USUAL) -> tuple[Seen, ...]:
     """A likely next half hour, placed after `at_ms`.
 
     As many as the rate says, spread evenly over the time, each like one that was seen: a store that is asked often is

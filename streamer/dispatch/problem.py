@@ -137,7 +137,7 @@ class Verdict(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """Trips by driver; the orders no driver takes; those ready beyond the horizon."""
+    """Trips by driver, the orders no driver takes, and those that are not planned yet: each order is once in these."""
 
     trips: dict[str, tuple[Trip, ...]]
     unserved: tuple[str, ...]
@@ -145,5 +145,6 @@ class Plan(Struct, frozen=True):
     """Of all, expected orders too: what the search made small."""
     rounds: int = 0
     later: tuple[str, ...] = ()
+    """Ready beyond the horizon, or behind an order that is only expected."""
     verdicts: tuple[Verdict, ...] = ()
     """One an order, in the problem's order."""

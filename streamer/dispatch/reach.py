@@ -19,7 +19,11 @@ class Reach:
 
     def __init__(self, problem: Problem, orders: Sequence[PlanOrder]) -> None:
         settings, half_pickup_ms = problem.settings, problem.service.pickup_ms // 2
-        self._few, self._trips_ahead, self._minute = settings.drivers_tried, settings.trips_ahead, settings.driver_minute
+        self._few, self._trips_ahead, self._minute = (
+            settings.drivers_tried,
+            settings.trips_ahead,
+            settings.driver_minute,
+        )
         stores = [order.pickups[0] for order in orders]
         self._legs_ms = problem.legs[:, stores].T.astype(np.float64)
         self._ready_ms = np.array([[order.ready_ms - half_pickup_ms] for order in orders], dtype=np.float64)

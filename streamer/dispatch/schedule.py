@@ -67,7 +67,9 @@ class Schedule:
     def _heading(self, d: int) -> int:
         """Where a driver is under way to, if anything is left to collect there."""
         store = self.drivers[d].heading
-        left = any(told == d and store in self.orders[o].pickups for o, told in enumerate(self.told))
+        left = any(
+            self.told[o] == d and order.pickups[0] == store and self.allows(o, d) for o, order in enumerate(self.orders)
+        )
         return store if left else NOWHERE
 
     def unserved_ms(self, o: int) -> float:
@@ -130,7 +132,7 @@ class Schedule:
         for load in loads:
             leg_ms = legs[place][load.first]
             leave_ms = time_ms + leg_ms + load.gather_ms
-            if leave_ms < load.ready_ms:
+            if leave_ms < load.ready_ms:  # noqa: PLR1730 (three times as fast as max)
                 leave_ms = load.ready_ms
             time_ms = leave_ms + load.length_ms
             if leave_ms > off_ms or time_ms > home_ms:
@@ -146,6 +148,12 @@ class Schedule:
         """Whether a driver can carry these loads out from `mark` on before its shift ends."""
         return self._tail_cost_ms(d, mark, loads) < float("inf")
 
+    def sure(self, d: int) -> tuple[Load, ...]:
+        """The driver's loads before the first that is only expected: what stands behind one is not planned yet."""
+        loads = self.routes[d].loads
+        count = next((at for at, load in enumerate(loads) if load.orders[0] >= self.real), len(loads))
+        return loads[:count]
+
     # ------------------------------------------------------------ one order more
 
     def option(self, o: int, d: int) -> Option | None:
@@ -157,7 +165,8 @@ class Schedule:
 
     def _option(self, o: int, d: int) -> Option | None:
         route = self.routes[d]
-        best_ms, best_at, best_tail = float("inf"), 0, ()
+        best_ms, best_at = float("inf"), 0
+        best_tail: tuple[Load, ...] = ()
         for at, tail in self._tails(o, d, route.loads):
             cost_ms = self._tail_cost_ms(d, route.marks[at], tail)
             if cost_ms < best_ms:
@@ -186,7 +195,7 @@ class Schedule:
 
     def assign(self, o: int, d: int, option: Option) -> None:
         """Put an order where `option` has it."""
-        delta_ms, at, tail = option
+        _, at, tail = option
         self._put(d, self._route(d, (*self.routes[d].loads[:at], *tail)))
         self._carry(o, d)
         self.cost_ms += self.change_ms(o, d) - self.unserved_ms(o)
@@ -199,7 +208,7 @@ class Schedule:
             self.cost_ms += self.change_ms(o, d) - self.unserved_ms(o)
 
     def take_out(self, orders: Iterable[int]) -> list[int]:
-        """Take orders out of their routes, and with them what can then no longer stay as it is; all that are out now."""
+        """Take orders out, and with them what can then no longer stay as it is. Returns all that are out now."""
         gone = set(orders)
         for d in sorted({self.carrier[o] for o in gone} - {NOBODY}):
             kept: list[Load] = []

@@ -6,6 +6,7 @@ planning all that is not collected and committing only what must leave as in Rey
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 
@@ -29,27 +30,27 @@ def plan(problem: Problem, seed: int = 0, stop: Callable[[], bool] | None = None
     """
     schedule = Schedule(problem)
     horizon_ms = problem.at_ms + problem.settings.horizon_ms
-    later = {
+    far = {
         o
         for o, order in enumerate(problem.orders)
         if order.ready_ms > horizon_ms and schedule.told[o] == NOBODY and order.only is None
     }
-    begin(schedule, [o for o in range(len(schedule.orders)) if o not in later])
+    orders = [o for o in range(len(schedule.orders)) if o not in far]
+    begin(schedule, orders)
     rounds = 0
-    for _ in improve(schedule, [o for o in range(len(schedule.orders)) if o not in later], seed):
+    for _ in improve(schedule, orders, seed):
         if rounds >= problem.settings.effort or (stop is not None and stop()):
             break
         rounds += 1
-    return written(schedule, later, rounds)
+    return written(schedule, far, rounds)
 
 
 def begin(schedule: Schedule, orders: Sequence[int]) -> None:
     """The first plan: who is under way keeps what it was told, who was told is asked first, the rest by regret."""
     for d, heading in enumerate(schedule.heading):
         if heading != NOWHERE:
-            theirs = tuple(o for o in orders if schedule.told[o] == d)
-            for load in _under_way(schedule, theirs, heading):
-                schedule.assign_load(d, load)
+            theirs = [o for o in orders if schedule.told[o] == d and schedule.allows(o, d)]
+            schedule.assign_load(d, _under_way(schedule, theirs, heading))
     for o in orders:
         told = schedule.told[o]
         if told != NOBODY and schedule.carrier[o] == NOBODY:
@@ -62,14 +63,12 @@ def begin(schedule: Schedule, orders: Sequence[int]) -> None:
     schedule.keep()
 
 
-def _under_way(schedule: Schedule, theirs: tuple[int, ...], heading: int) -> Iterator[Load]:
-    """The load a driver under way collects: all it was told, or as many of it as may share a trip from there."""
-    while theirs:
-        load = schedule.loads.best(theirs, heading)
-        if load is not None:
-            yield load
-            return
-        theirs = theirs[:-1] if heading in schedule.orders[theirs[0]].pickups else theirs[1:]
+def _under_way(schedule: Schedule, theirs: list[int], heading: int) -> Load:
+    """What a driver under way collects: all it was told, or as many of it as may share a trip from there."""
+    orders = schedule.orders
+    theirs.sort(key=lambda o: (orders[o].pickups[0] != heading, orders[o].ready_ms, o))
+    loads = (schedule.loads.best(tuple(sorted(theirs[:count])), heading) for count in range(len(theirs), 0, -1))
+    return next(load for load in loads if load is not None)
 
 
 def insert(schedule: Schedule, orders: Iterable[int], *, ask_all: bool = False) -> None:
@@ -124,7 +123,7 @@ def _rank(options: dict[int, Option], unserved_ms: float) -> tuple[float, float,
 
 def improve(schedule: Schedule, orders: Sequence[int], seed: int) -> Iterator[None]:
     """Rounds without end, each asked for by the caller: take related orders out, put them back, keep what is better."""
-    if len(orders) < 2 or not schedule.drivers:
+    if not orders or not schedule.drivers:
         return
     related = Related(schedule, orders)
     draws = uniform(seed)
@@ -201,22 +200,22 @@ class Related:
 # ---------------------------------------------------------------- what comes of it
 
 
-def written(schedule: Schedule, later: set[int], rounds: int) -> Plan:
-    """The plan as others read it. Who is kept for an expected order has trips that leave room for it."""
-    trips: dict[str, tuple[Trip, ...]] = {}
-    for driver, route in zip(schedule.drivers, schedule.routes, strict=True):
-        marked = zip(route.marks, route.loads, strict=False)
-        theirs = tuple(_trip(schedule, mark, load) for mark, load in marked if load.orders[0] < schedule.real)
-        if theirs:
-            trips[driver.id] = theirs
+def written(schedule: Schedule, far: AbstractSet[int], rounds: int) -> Plan:
+    """The plan as others read it, without what is only expected. `far` are orders ready beyond the horizon."""
     problem = schedule.problem
-    unserved = tuple(
-        order.id for o, order in enumerate(problem.orders) if schedule.carrier[o] == NOBODY and o not in later
-    )
-    return Plan(
-        trips, unserved, schedule.cost_ms, rounds, tuple(problem.orders[o].id for o in sorted(later)),
-        verdicts(schedule, later) if problem.settings.explained else (),
-    )  # fmt: skip
+    trips: dict[str, tuple[Trip, ...]] = {}
+    planned: set[int] = set()
+    for d, driver in enumerate(schedule.drivers):
+        loads = schedule.sure(d)
+        if loads:
+            marks = schedule.routes[d].marks
+            trips[driver.id] = tuple(_trip(schedule, *pair) for pair in zip(marks, loads, strict=False))
+            planned.update(o for load in loads for o in load.orders)
+    left = [o for o in range(schedule.real) if o not in planned]
+    unserved = tuple(problem.orders[o].id for o in left if schedule.carrier[o] == NOBODY and o not in far)
+    later = tuple(problem.orders[o].id for o in left if schedule.carrier[o] != NOBODY or o in far)
+    said = verdicts(schedule, far) if problem.settings.explained else ()
+    return Plan(trips, unserved, schedule.cost_ms, rounds, later, said)
 
 
 def _trip(schedule: Schedule, mark: Mark, load: Load) -> Trip:

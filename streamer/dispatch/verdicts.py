@@ -10,24 +10,24 @@ from collections.abc import Set as AbstractSet
 
 from streamer.dispatch.loads import Load
 from streamer.dispatch.problem import Verdict
-from streamer.dispatch.schedule import Schedule
+from streamer.dispatch.schedule import NOBODY, Schedule
 
 MS_PER_MINUTE = 60_000
 LEAST_HOLD_MS = 30_000
 """A trip that leaves this much later for its company is held."""
 
 
-def verdicts(schedule: Schedule, later: AbstractSet[int]) -> tuple[Verdict, ...]:
-    """One an order, in the problem's order; expected orders have none."""
+def verdicts(schedule: Schedule, far: AbstractSet[int]) -> tuple[Verdict, ...]:
+    """One an order, in the problem's order; expected orders have none. `far` are orders ready beyond the horizon."""
     found: dict[int, Verdict] = {}
     for d in range(len(schedule.drivers)):
-        for number, load in enumerate(schedule.routes[d].loads):
-            if load.orders[0] < schedule.real:
-                for o in load.orders:
-                    found[o] = _carried(schedule, d, number, o)
+        for number, load in enumerate(schedule.sure(d)):
+            for o in load.orders:
+                found[o] = _carried(schedule, d, number, o)
     for o in range(schedule.real):
         if o not in found:
-            found[o] = _later(schedule, o) if o in later else _unserved(schedule, o)
+            put_off = o in far or schedule.carrier[o] != NOBODY
+            found[o] = _later(schedule, o, o in far) if put_off else _unserved(schedule, o)
     return tuple(found[o] for o in range(schedule.real))
 
 
@@ -99,10 +99,13 @@ def _second(schedule: Schedule, d: int, o: int) -> tuple[int | None, float | Non
     return second, added_ms - schedule.spared_ms(o)
 
 
-def _later(schedule: Schedule, o: int) -> Verdict:
+def _later(schedule: Schedule, o: int, is_far: bool) -> Verdict:
     order = schedule.orders[o]
-    in_min = _minutes(order.ready_ms - schedule.problem.at_ms)
-    return Verdict(order.id, "later", f"ready in {in_min} min: planned when that is nearer")
+    if is_far:
+        in_min = _minutes(order.ready_ms - schedule.problem.at_ms)
+        return Verdict(order.id, "later", f"ready in {in_min} min: planned when that is nearer")
+    driver = schedule.drivers[schedule.carrier[o]]
+    return Verdict(order.id, "later", f"can wait: {driver.id} is kept for an order expected before it")
 
 
 def _unserved(schedule: Schedule, o: int) -> Verdict:
