@@ -43,10 +43,12 @@ class Load(Struct, frozen=True, gc=False):
 
     def late_ms(self, leave_ms: int, orders: Sequence[PlanOrder]) -> float:
         """Lateness of all when it leaves then, by weight."""
-        return sum(
-            orders[o].weight * max(0, leave_ms + offset_ms - orders[o].due_ms)
-            for o, offset_ms in zip(self.orders, self.offsets_ms, strict=True)
-        )
+        late_ms = 0.0
+        for o, offset_ms in zip(self.orders, self.offsets_ms, strict=True):
+            order = orders[o]
+            if leave_ms + offset_ms > order.due_ms:
+                late_ms += order.weight * (leave_ms + offset_ms - order.due_ms)
+        return late_ms
 
 
 class Loads:

@@ -83,7 +83,7 @@ class PlanSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What an order that is only expected counts beside one that is placed; 0: nothing is expected."""
     multi_pickup_ms: int = 0
     """Stores at most this far from a trip's first may share it; 0: one store a trip, but for orders of several."""
-    effort: int = 200
+    effort: int = 300
     """Rounds of improvement."""
     explained: bool = True
     """Whether the plan says why, order by order."""
