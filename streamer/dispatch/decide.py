@@ -66,8 +66,9 @@ class _Look:
                 else:
                     self._put_off(driver_id, trip)
         for order_id in self.plan.unserved:
-            word, reason = self._why_not(order_id)
-            self._say(order_id, word, reason)
+            self._say(order_id, "failed", self._why_not(order_id))
+        for order_id in self.plan.later:
+            self._say(order_id, "waits", "waits for its store: nobody needs to set off yet")
         for order in self.found.out:
             self._advise(order, Advice(order.id, "left_to_people", _whose(order)))
         return Decision(tuple(self.commands), tuple(self.advice))
@@ -156,15 +157,13 @@ class _Look:
         store = " for its store" if own is not None and own.ready_ms > self.at_ms and own.ready_ms == last else ""
         return f"waits {held_min} min{store}: {company}"
 
-    def _why_not(self, order_id: str) -> tuple[AdviceWord, str]:
-        order, own = self.orders.get(order_id), self.planned[order_id]
-        if own.ready_ms > self.problem.at_ms + self.problem.settings.horizon_ms:
-            return "waits", "waits for its store: nobody needs to set off yet"
+    def _why_not(self, order_id: str) -> str:
+        order = self.orders.get(order_id)
         if not self.seats:
-            return "failed", "no driver of this mall is on duty and heard of"
+            return "no driver of this mall is on duty and heard of"
         if order is not None and all(driver_id in order.declined_by for driver_id in self.seats):
-            return "failed", "every driver declined it"
-        return "failed", "no driver has room before the end of its shift"
+            return "every driver declined it"
+        return "no driver has room before the end of its shift"
 
     def _say(
         self, order_id: str, word: AdviceWord, reason: str, driver_id: str | None = None, trip: Trip | None = None

@@ -123,6 +123,7 @@ def settings_of(rules: AutopilotRules) -> PlanSettings:
         horizon_ms=HORIZON_MS, look_ms=rules.look_ms, trip_orders=rules.trip_orders, trips_ahead=AHEAD,
         driver_minute=DRIVER_WEIGHT, late_weight=LATE_WEIGHT, told_ms=round(TOLD_MIN * 60_000),
         unserved_ms=UNSERVED_MS, multi_pickup_ms=NO_LEG_MS, effort=60, drivers_tried=TRIED,
+        explained=False,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 It must not know the engine, malls or coordinates: places are numbers, and a table says how long each leg takes.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -47,7 +47,7 @@ class PlanDriver(Struct, frozen=True):
     capacity: int
     """Orders a trip."""
     heading: int = NOWHERE
-    """The store it is driving to or waiting at: its first trip starts there."""
+    """The store it is driving to or waiting at, there at `free_ms`: its first trip starts there."""
     home_ms: int = 2**53
     """No drop-off after this."""
     doubt_ms: int = 0
@@ -72,18 +72,21 @@ class PlanSettings(Struct, frozen=True, forbid_unknown_fields=True):
     trips_ahead: int = 3
     drivers_tried: int = 10
     driver_minute: Weight = 0.2
-    """What a minute of a driver's work is worth in minutes of one customer's waiting."""
+    """What a minute of a driver's driving and collecting is worth in minutes of one customer's waiting."""
     late_weight: Weight = 4.0
     """A minute past due on top of the waiting it is: a promise is broken."""
     told_ms: int = 60_000
+    """What it costs to give an order to another driver than the one who was told."""
     unserved_ms: int = 240 * 60_000
-    """What an order costs that no driver can take."""
+    """What an order costs that no driver takes."""
+    expected_weight: Weight = 0.25
+    """What an order that is only expected counts beside one that is placed; 0: nothing is expected."""
     multi_pickup_ms: int = 0
-    """Stores at most this far from each other may share a trip; 0: one store a trip."""
-    near_share: float = 0.2
-    end_weight: float = 0.0
-    effort: int = 200
+    """Stores at most this far from a trip's first may share it; 0: one store a trip, but for orders of several."""
+    effort: int = 300
     """Rounds of improvement."""
+    explained: bool = True
+    """Whether the plan says why, order by order."""
 
 
 class Problem(Struct, frozen=True):
@@ -95,8 +98,9 @@ class Problem(Struct, frozen=True):
     legs: Legs
     service: Service
     settings: PlanSettings = PlanSettings()
-    demand: tuple[tuple[int, float], ...] = ()
-    """Stores and the orders each expects in the next half hour."""
+    expected: tuple[PlanOrder, ...] = ()
+    """Orders nobody has placed yet, but somebody may (`forecast`). They are planned for and never given out: a driver
+    is kept for one when that is worth more, by its `weight`, than what else it could do."""
     last: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Trips of the last plan that nobody was told of: driver and orders. The search begins from them."""
 
@@ -112,10 +116,37 @@ class Trip(Struct, frozen=True):
     dropoff_ms: tuple[int, ...]
 
 
+Word = Literal["planned", "held", "later", "unserved"]
+
+
+class Verdict(Struct, frozen=True):
+    """Why an order is where the plan has it."""
+
+    order_id: str
+    word: Word
+    """`held`: it leaves later than it could, so that others share its trip. `later`: it is not planned yet."""
+    why: str
+    driver_id: str | None = None
+    terms: dict[str, float] = {}
+    """Minutes of one customer's waiting, by name; they sum to `cost_min`. See `verdicts`."""
+    cost_min: float = 0.0
+    second_id: str | None = None
+    """The best other driver, with everything else as it is."""
+    regret_min: float | None = None
+    """What the whole plan would cost more with that driver; None when there is no other. Below 0, had the search gone
+    on, it would have moved the order."""
+    hold_ms: int = 0
+
+
 class Plan(Struct, frozen=True):
-    """Trips by driver, and the orders no driver can take."""
+    """Trips by driver, the orders no driver takes, and those that are not planned yet: each order is once in these."""
 
     trips: dict[str, tuple[Trip, ...]]
     unserved: tuple[str, ...]
     cost_ms: float
+    """Of all, expected orders too: what the search made small."""
     rounds: int = 0
+    later: tuple[str, ...] = ()
+    """Ready beyond the horizon, or behind an order that is only expected."""
+    verdicts: tuple[Verdict, ...] = ()
+    """One an order, in the problem's order."""

@@ -42,7 +42,7 @@ def test_a_ready_order_due_soon_goes_to_the_only_driver_as_the_autopilot(desk: D
 def test_a_plan_states_cost_and_company_and_advises_on_the_rest(desk: Desk) -> None:
     desk.driver("d-1")
     urgent = desk.order(0, due_ms=T0 + 30 * MINUTE_MS)
-    unready = desk.order(1, ready_ms=T0 + 40 * MINUTE_MS)
+    unready = desk.order(1, ready_ms=T0 + 22 * MINUTE_MS)
     decided, made = looked(desk, "plan")
     assert isinstance(decided, OrderCommand)
     assert decided.order_id == urgent.id

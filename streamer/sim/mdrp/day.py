@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 
 from streamer.core.errors import CallerError
+from streamer.dispatch.forecast import Seen, expected
 from streamer.dispatch.problem import NOWHERE, Plan, PlanDriver, PlanOrder, PlanSettings, Problem, Service
 from streamer.sim.mdrp.instance import Ground, Instance
 
@@ -82,6 +83,8 @@ class Day:
         self.played = Played(earliest_ms, out, {}, {}, {}, [], tuple([] for _ in self.works))
         order_of = instance.orders
         self._to_come = sorted(set(range(len(order_of))) - out, key=lambda number: (order_of[number].placed_ms, number))
+        self._known: list[int] = []
+        """Every order placed by now."""
         self._drivers = {driver.id: number for number, driver in enumerate(instance.drivers)}
         self._orders = {order.id: number for number, order in enumerate(instance.orders)}
 
@@ -111,6 +114,7 @@ class Day:
             self._collect(now_ms)
             while come < len(self._to_come) and instance.orders[self._to_come[come]].placed_ms <= now_ms:
                 self.told[self._to_come[come]] = None
+                self._known.append(self._to_come[come])
                 come += 1
             if self.told:
                 self._follow(now_ms, self.policy(self._problem(now_ms)))
@@ -227,8 +231,26 @@ class Day:
             for number, driver in enumerate(instance.drivers)
             if self.works[number].orders or (driver.on_ms <= now_ms + settings.horizon_ms and driver.off_ms >= now_ms)
         )
+        ghosts = tuple(self._expected_order(one, number, place) for number, one in enumerate(self._expected(now_ms)))
         service = Service(instance.pickup_ms, instance.dropoff_ms)
-        return Problem(now_ms, orders, drivers, ground.legs(list(numbers)), service, settings)
+        return Problem(now_ms, orders, drivers, ground.legs(list(numbers)), service, settings, ghosts)
+
+    def _expected(self, now_ms: int) -> tuple[Seen, ...]:
+        """What the orders placed by now let one expect; nothing when it would count for nothing."""
+        seen = [
+            Seen(self._store(number), self.ground.order(number), order.placed_ms, order.ready_ms)
+            for number, order in ((number, self.instance.orders[number]) for number in self._known)
+        ]
+        return expected(seen, now_ms, 0) if self.settings.expected_weight else ()
+
+    def _expected_order(self, one: Seen, number: int, place: Callable[[int], int]) -> PlanOrder:
+        way_ms = self.ground.travel_ms(one.store, one.dropoff)
+        return PlanOrder(
+            f"expected {number}", (place(one.store),), place(one.dropoff), one.ready_ms,
+            due_ms=one.placed_ms + self.instance.maximum_ms,
+            earliest_ms=one.ready_ms + self.half_pickup_ms + way_ms + self.half_dropoff_ms,
+            weight=self.settings.expected_weight,
+        )  # fmt: skip
 
     def _plan_order(self, number: int, place: Callable[[int], int]) -> PlanOrder:
         order, told = self.instance.orders[number], self.told[number]
