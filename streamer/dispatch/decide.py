@@ -205,7 +205,7 @@ def _minutes(ms: int) -> int:
 
 
 def _whose(order: Order) -> str:
-    last = next((line.actor for line in reversed(order.history) if line.actor != AUTOPILOT), "a person")
-    if order.held:
-        return f"held by {last}"
-    return f"touched by {last} a moment ago"
+    """Who holds or touched it: the last word that was not the autopilot's, nor a store's or driver's of the goods."""
+    told = ("hold",) if order.held else ("assign", "reassign", "unassign", "hold", "release", "pin", "hand_over")
+    last = next((line.actor for line in reversed(order.history) if line.action in told and line.actor != AUTOPILOT), "")
+    return f"held by {last or 'a person'}" if order.held else f"touched by {last or 'a person'} a moment ago"
