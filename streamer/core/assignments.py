@@ -11,8 +11,6 @@ from streamer.core.routes import Planner, passed, place_of, timed, without
 from streamer.core.settings import AutopilotRules, Settings
 from streamer.core.state import Driver, Order, Risk, State, Tally
 
-AUTOPILOT = "autopilot"
-"""The actor of what the autopilot does, and of what follows from it by itself."""
 ETA_STEP_MS = 15_000
 """An ETA that moved by less is left as it was: people read minutes."""
 
@@ -81,13 +79,13 @@ class Assignments:
             order.eta_pickup_ms = order.eta_dropoff_ms = None
             order.risk = "on_time"
 
-    def lapse(self, order: Order, at_ms: int) -> list[Output]:
-        """An offer nobody answered: the order goes back to the queue, and its driver is not asked for it again."""
+    def lapse(self, order: Order, at_ms: int, actor: str) -> list[Output]:
+        """An offer of `actor` that nobody answered: the order goes back, and its driver is not asked for it again."""
         driver = self.state.drivers[order.driver_id or ""]
         if driver.id not in order.declined_by:
             order.declined_by.append(driver.id)
         self.tally(order.mall_id).lapsed += 1
-        self.take(order, "offer_lapsed", at_ms, AUTOPILOT, f"{driver.id} did not answer")
+        self.take(order, "offer_lapsed", at_ms, actor, f"{driver.id} did not answer")
         return [OrderChanged(order.id, order.mall_id), *self.settle(driver, at_ms)]
 
     def finish(self, order: Order) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from streamer.core import drivers as driving
-from streamer.core.assignments import AUTOPILOT, Assignments
+from streamer.core.assignments import Assignments
 from streamer.core.events import (
     Command,
     CommandDone,
@@ -29,6 +29,7 @@ from streamer.core.orders import COMING_BACK, GIVEN, ON_BOARD, Step, advance, il
 from streamer.core.state import Before, CommandRecord, Driver, KeyRecord, Order
 from streamer.core.views import order_view
 
+AUTOPILOT = "autopilot"
 MACHINES = frozenset({AUTOPILOT, "shop", ""})
 """Actors that are nobody: what they decide is no reason for the autopilot to stand back."""
 

@@ -248,7 +248,7 @@ class Engine:
             elif order.updated_ms < over_before_ms and order.status in ENDED:
                 over.append(order)
         for order in lapsed:
-            outputs.extend(self.assignments.lapse(order, at_ms))
+            outputs.extend(self.assignments.lapse(order, at_ms, commands.AUTOPILOT))
         self._forget(at_ms, over)
         return tuple(outputs)
 

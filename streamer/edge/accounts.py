@@ -18,7 +18,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from msgspec import Struct
 
-from streamer.core.assignments import AUTOPILOT
+from streamer.core.commands import AUTOPILOT
 from streamer.core.errors import ConfigurationError, SenderError
 from streamer.core.events import DriverRegistered
 from streamer.edge.accounts_file import AccountsFile, Value
