@@ -3,6 +3,8 @@
 It must not plan, nor change anything. A command is what a person could have sent; the engine judges it like any other.
 """
 
+from collections.abc import Iterator
+
 from msgspec import Struct
 
 from streamer.core import drivers as driving
@@ -39,10 +41,18 @@ def decide(engine: Engine, mall_id: str, problem: Problem, plan: Plan, rules: Au
     """Takes from the plan what must be done at `at_ms`. The floor may have moved on since the problem was made of it:
     what no longer fits is left for the next look, and the engine refuses what it finds stale.
     """
-    return _Look(engine, mall_id, problem, plan, rules, at_ms).decision()
+    look = Look(engine, mall_id, problem, plan, rules, at_ms)
+    for _ in look.steps():
+        pass
+    return look.decision()
 
 
-class _Look:
+class Look:
+    """`decide` in steps of milliseconds, for whoever has other things to do in between: `steps`, then `decision`.
+
+    The floor may move on between two steps as it may before the first.
+    """
+
     def __init__(
         self, engine: Engine, mall_id: str, problem: Problem, plan: Plan, rules: AutopilotRules, at_ms: int
     ) -> None:
@@ -58,6 +68,11 @@ class _Look:
         self.given: set[str] = set()
 
     def decision(self) -> Decision:
+        """What the steps have come to."""
+        return Decision(tuple(self.commands), tuple(self.advice))
+
+    def steps(self) -> Iterator[None]:
+        """Goes through the plan, driver by driver."""
         for driver_id, trips in sorted(self.plan.trips.items()):
             seat = self.seats.get(driver_id)
             for number, trip in enumerate(trips):
@@ -65,13 +80,13 @@ class _Look:
                     self._give_out(seat, trip)
                 else:
                     self._put_off(driver_id, trip)
+            yield
         for order_id in self.plan.unserved:
             self._say(order_id, "failed", self._why_not(order_id))
         for order_id in self.plan.later:
             self._say(order_id, "waits", "waits for its store: nobody needs to set off yet")
         for order in self.found.out:
             self._advise(order, Advice(order.id, "left_to_people", _whose(order)))
-        return Decision(tuple(self.commands), tuple(self.advice))
 
     @property
     def acts(self) -> bool:

@@ -66,6 +66,7 @@ def test_a_held_order_is_left_out_and_its_driver_is_planned_from_after_it(bench:
     order = bench.place()
     by_autopilot(bench, order, "d-1")
     bench.command("hold", order)
+    bench.at_ms += RULES.stand_down_ms
     found = problem(bench)
     assert order.id not in orders(found)
     assert drivers(found)["d-1"].free_ms > bench.at_ms + MINUTE
