@@ -1,6 +1,6 @@
 """What planning is worth on our own floor: a story's world under the plan, and with each order to the nearest driver.
 
-It must not know how either decides. The shoppers, stores and drivers are the same; only who gives the orders out is not.
+It must not know how either decides. Shoppers, stores and drivers are the same; only who gives the orders out is not.
 """
 
 import time
