@@ -65,7 +65,6 @@ class Look:
         self.explainer = Explainer(engine, problem, plan, self.seats, at_ms)
         self.commands: list[OrderCommand] = []
         self.advice: list[Advice] = []
-        self.given: set[str] = set()
 
     def decision(self) -> Decision:
         """What the steps have come to."""
@@ -98,14 +97,21 @@ class Look:
         """Whether the driver has to be told now: it sets off before the next look, or is under way to the mall."""
         if trip.depart_ms <= self.at_ms + self.rules.look_ms:
             return True
+        if not self.rules.hold_for_batch and any(self._could_leave(seat, order_id) for order_id in trip.order_ids):
+            return True
         if not any(self._with(order_id) == seat.driver.id for order_id in trip.order_ids):
             return False
-        return self._arrives_ms(seat, trip) <= self.at_ms + self.rules.look_ms + JOIN_MS
+        return self._arrives_ms(seat, trip.order_ids[0]) <= self.at_ms + self.rules.look_ms + JOIN_MS
 
-    def _arrives_ms(self, seat: Seat, trip: Trip) -> int:
-        """When the driver is at the first counter of its trip."""
-        place = self.planned[trip.order_ids[0]].pickups[0]
+    def _arrives_ms(self, seat: Seat, order_id: str) -> int:
+        """When the driver is at an order's counter if it sets off as soon as it can."""
+        place = self.planned[order_id].pickups[0]
         return seat.free_ms + int(self.problem.legs[self.numbers[seat.driver.id], place])
+
+    def _could_leave(self, seat: Seat, order_id: str) -> bool:
+        """Whether the driver would have to set off before the next look if it came for this order alone."""
+        spare_ms = max(0, self.planned[order_id].ready_ms - self._arrives_ms(seat, order_id))
+        return seat.free_ms + spare_ms <= self.at_ms + self.rules.look_ms
 
     def _give_out(self, seat: Seat, trip: Trip) -> None:
         driver = seat.driver
@@ -113,7 +119,10 @@ class Look:
         room = driving.room(driver)
         for rank, order_id in enumerate(trip.order_ids):
             order = self.orders.get(order_id)
-            if order is None or order.driver_id == driver.id:
+            if order is None or order.driver_id == driver.id or order_id in self.found.kept:
+                continue
+            if not self.rules.hold_for_batch and not self._could_leave(seat, order_id):
+                self._say(order_id, "planned", self._why(driver, trip, order_id), driver.id, trip)
                 continue
             explained = self.explainer.of(order, seat, trip)
             if room <= 0 or driver.id in order.declined_by or self._late_for_home(driver, trip):

@@ -116,6 +116,28 @@ def test_two_orders_ready_at_different_times_share_a_trip_and_one_waits_for_the_
     assert f"shares a trip with {second.id}, nobody late" in words[first.id].reason
 
 
+def test_without_holding_for_company_what_is_ready_leaves_alone() -> None:
+    bench = a_bench(1)
+    first = bench.place(ready_ms=bench.at_ms)
+    bench.command("ready", first, actor="macys")
+    second = bench.place(ready_ms=bench.at_ms + 9 * MINUTE)
+    decision = look(bench, replace(AUTO, hold_for_batch=False))
+    assert [command.order_id for command in decision.commands] == [first.id]
+    assert advised(decision)[second.id].word == "planned"
+    assert look(bench).commands == ()
+
+
+def test_what_the_driver_stands_at_since_the_problem_was_made_is_not_moved() -> None:
+    bench = a_bench()
+    order = urgent(bench)
+    bench.command("assign", order, "d-1", actor="autopilot")
+    problem = problem_of(bench.engine, "plaza", bench.at_ms, AUTO)
+    elsewhere = replace(plan(problem, 1), trips={"d-0": plan(problem, 1).trips["d-1"]})
+    assert decide(bench.engine, "plaza", problem, elsewhere, AUTO, bench.at_ms).commands
+    bench.report("arrived_at_pickup", order)
+    assert not decide(bench.engine, "plaza", problem, elsewhere, AUTO, bench.at_ms).commands
+
+
 def test_suggesting_gives_nothing_out() -> None:
     bench = a_bench()
     order = urgent(bench)
