@@ -15,13 +15,15 @@ from streamer.core.orders import QUEUED
 from streamer.core.settings import AutopilotRules
 from streamer.core.state import Driver, Order
 from streamer.dispatch.explain import Explained, Explainer
-from streamer.dispatch.floor import Seat, Standings, standings
+from streamer.dispatch.floor import Seat, Standings, giver, standings, touched_lately
 from streamer.dispatch.problem import Plan, Problem, Trip
 
 SHOWN_MS = 60_000
 """Advice whose instants moved by no more is the advice people see already."""
 JOIN_MS = 120_000
 """A driver on its way is told of what else it collects this long before it is at the mall."""
+COUNTER_PATIENCE_MS = 6 * 60_000
+"""A driver with other orders waits this long at a counter; then the late order goes back, and the rest leaves."""
 NO_DIGITS = str.maketrans("", "", "0123456789")
 """Minutes in a reason run down by themselves: that is no news."""
 FAR_DEARER = 2.0
@@ -57,6 +59,7 @@ class Look:
         self, engine: Engine, mall_id: str, problem: Problem, plan: Plan, rules: AutopilotRules, at_ms: int
     ) -> None:
         self.engine, self.problem, self.plan, self.rules, self.at_ms = engine, problem, plan, rules, at_ms
+        self.mall_id = mall_id
         self.found: Standings = standings(engine, mall_id, at_ms, rules)
         self.orders = {order.id: order for order in self.found.orders}
         self.seats = {seat.driver.id: seat for seat in self.found.seats}
@@ -72,6 +75,8 @@ class Look:
 
     def steps(self) -> Iterator[None]:
         """Goes through the plan, driver by driver."""
+        if self.acts:
+            self._give_up_waiting()
         for driver_id, trips in sorted(self.plan.trips.items()):
             seat = self.seats.get(driver_id)
             for number, trip in enumerate(trips):
@@ -132,6 +137,30 @@ class Look:
             else:
                 room -= 1
                 self.commands.append(self._command(order, driver, ahead + rank, explained, trip))
+
+    def _give_up_waiting(self) -> None:
+        """One late store must not make the whole trip late, nor keep its driver from the other counters."""
+        state = self.engine.state
+        for order in state.orders.values():
+            if order.mall_id != self.mall_id or order.status != "arrived_at_pickup" or order.is_ready:
+                continue
+            driver = state.drivers[order.driver_id or ""]
+            waited_ms = self.at_ms - (order.arrived_pickup_ms or self.at_ms)
+            if waited_ms < COUNTER_PATIENCE_MS or len(driver.order_ids) < 2 or not self._may_take_back(order, driver):
+                continue
+            others = len(driver.order_ids) - 1
+            reason = f"its store is not ready after {_minutes(waited_ms)} min, and {others} other orders wait for it"
+            self.commands.append(
+                OrderCommand(
+                    "unassign", order.id, order.version, AUTOPILOT, reason=reason, key=f"{self.at_ms}-{order.id}"
+                )
+            )
+
+    def _may_take_back(self, order: Order, driver: Driver) -> bool:
+        touched = touched_lately(order.touched_ms, self.at_ms, self.rules) or touched_lately(
+            driver.touched_ms, self.at_ms, self.rules
+        )
+        return not (order.held or order.pinned or touched) and giver(order) == AUTOPILOT
 
     def _command(self, order: Order, driver: Driver, position: int, explained: Explained, trip: Trip) -> OrderCommand:
         others = len(trip.order_ids) - 1

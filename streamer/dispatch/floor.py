@@ -26,14 +26,14 @@ from streamer.dispatch.problem import PlanDriver, PlanOrder, PlanSettings, Probl
 
 NEAREST = 300
 """Drivers looked at, nearest to the mall first; whoever was told something is looked at in any case."""
-TRIED, AHEAD = 14, 2
+TRIED, AHEAD = 20, 2
 """Drivers tried for an order, and trips planned ahead of each."""
 HORIZON_MS = 45 * 60_000
 UNSERVED_MS = 30_000 * 60_000
 """Dearer than any lateness: an order that is late already is still delivered."""
 UNPROMISED_MS = 15 * 60_000
 """A store that promises nothing is taken to need this long."""
-CAUTION = 0.4
+CAUTION = 0.3
 """A store is planned to need so much longer than it promises, as a share of its promise: the last of several stores
 makes a trip leave, and a driver's waiting is dearer than an order's on the counter."""
 LEAST_OVERDUE_MS = 6 * 60_000
@@ -42,7 +42,7 @@ UNSAID_MS = 25 * 60_000
 """So long after its promise an order is ready, and its store does not say such things."""
 LOST_MS = 5 * 60_000
 """A driver not heard of for so long, or in no believable place, loses what it has not collected."""
-SAFETY_MS = 10 * 60_000
+SAFETY_MS = 12 * 60_000
 """A plan aims to be this much before due: half of all trips leave the mall some minutes later than planned."""
 WAY_BACK = 1.5
 """Metres walked for each metre between counters: the car stands at the door nearest to the first of them."""

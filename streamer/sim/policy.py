@@ -28,7 +28,7 @@ Policy = Callable[[Engine, int], list[Decision]]
 
 RULES = AutopilotRules(mode="auto", look_ms=30_000)
 """Of the recordings' autopilot: it looks as often as a plan of a large mall is affordable at full speed."""
-EFFORT = 12
+EFFORT = 40
 """Rounds of improvement a look, as far as a story of two hours is to take some minutes."""
 SEED = 1
 

@@ -138,6 +138,28 @@ def test_what_the_driver_stands_at_since_the_problem_was_made_is_not_moved() -> 
     assert not decide(bench.engine, "plaza", problem, elsewhere, AUTO, bench.at_ms).commands
 
 
+@pytest.mark.parametrize(
+    ("waited_min", "others", "word", "taken"),
+    [(7, 1, "", True), (5, 1, "", False), (7, 0, "", False), (7, 1, "pin", False), (7, 1, "ready", False)],
+)
+def test_a_late_store_does_not_keep_a_driver_from_its_other_orders(
+    waited_min: int, others: int, word: str, taken: bool
+) -> None:
+    bench = a_bench(1)
+    late = bench.place(ready_ms=bench.at_ms)
+    for order in (late, *(urgent(bench) for _ in range(others))):
+        bench.command("assign", order, "d-0", actor="autopilot")
+    bench.report("arrived_at_pickup", late)
+    if word:
+        bench.command(word, late)
+    bench.at_ms += waited_min * MINUTE
+    commands = [command for command in look(bench).commands if command.action == "unassign"]
+    assert [command.order_id for command in commands] == ([late.id] if taken else [])
+    for command in commands:
+        assert "not ready after 7 min" in command.reason
+        assert refusal(bench.do(command)) is None
+
+
 def test_suggesting_gives_nothing_out() -> None:
     bench = a_bench()
     order = urgent(bench)
