@@ -15,15 +15,16 @@ from streamer.core.orders import QUEUED
 from streamer.core.settings import AutopilotRules
 from streamer.core.state import Driver, Order
 from streamer.dispatch.explain import Explained, Explainer
-from streamer.dispatch.floor import Seat, Standings, giver, standings, touched_lately
+from streamer.dispatch.floor import SAFETY_MS, Seat, Standings, giver, standings, touched_lately
 from streamer.dispatch.problem import Plan, Problem, Trip
 
 SHOWN_MS = 60_000
 """Advice whose instants moved by no more is the advice people see already."""
 JOIN_MS = 120_000
 """A driver on its way is told of what else it collects this long before it is at the mall."""
-COUNTER_PATIENCE_MS = 6 * 60_000
-"""A driver with other orders waits this long at a counter; then the late order goes back, and the rest leaves."""
+COUNTER_PATIENCE_MS, SHORT_PATIENCE_MS = 6 * 60_000, 2 * 60_000
+"""A driver with other orders waits this long at a counter, less when one of them is at risk; then the late order goes
+back, and the rest leaves."""
 NO_DIGITS = str.maketrans("", "", "0123456789")
 """Minutes in a reason run down by themselves: that is no news."""
 FAR_DEARER = 2.0
@@ -146,10 +147,13 @@ class Look:
                 continue
             driver = state.drivers[order.driver_id or ""]
             waited_ms = self.at_ms - (order.arrived_pickup_ms or self.at_ms)
-            if waited_ms < COUNTER_PATIENCE_MS or len(driver.order_ids) < 2 or not self._may_take_back(order, driver):
+            others = [state.orders[other] for other in driver.order_ids if other != order.id]
+            hurry = any(other.due_ms - (other.eta_dropoff_ms or 0) < SAFETY_MS for other in others)
+            if waited_ms < (SHORT_PATIENCE_MS if hurry else COUNTER_PATIENCE_MS):
                 continue
-            others = len(driver.order_ids) - 1
-            reason = f"its store is not ready after {_minutes(waited_ms)} min, and {others} other orders wait for it"
+            if not others or not self._may_take_back(order, driver):
+                continue
+            reason = f"its store is not ready after {_minutes(waited_ms)} min, and {len(others)} more wait for it"
             self.commands.append(
                 OrderCommand(
                     "unassign", order.id, order.version, AUTOPILOT, reason=reason, key=f"{self.at_ms}-{order.id}"
