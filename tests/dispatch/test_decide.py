@@ -139,15 +139,18 @@ def test_what_the_driver_stands_at_since_the_problem_was_made_is_not_moved() -> 
 
 
 @pytest.mark.parametrize(
-    ("waited_min", "others", "word", "taken"),
-    [(7, 1, "", True), (5, 1, "", False), (7, 0, "", False), (7, 1, "pin", False), (7, 1, "ready", False)],
-)
+    ("waited_min", "dues_min", "word", "taken"),
+    [
+        (7, [90], "", True), (5, [90], "", False), (5, [25], "", True), (1, [25], "", False), (7, [], "", False),
+        (7, [90], "pin", False), (7, [90], "ready", False),
+    ],
+)  # fmt: skip
 def test_a_late_store_does_not_keep_a_driver_from_its_other_orders(
-    waited_min: int, others: int, word: str, taken: bool
+    waited_min: int, dues_min: list[int], word: str, taken: bool
 ) -> None:
     bench = a_bench(1)
     late = bench.place(ready_ms=bench.at_ms)
-    for order in (late, *(urgent(bench) for _ in range(others))):
+    for order in (late, *(bench.place(due_in=minutes * MINUTE) for minutes in dues_min)):
         bench.command("assign", order, "d-0", actor="autopilot")
     bench.report("arrived_at_pickup", late)
     if word:
@@ -156,7 +159,7 @@ def test_a_late_store_does_not_keep_a_driver_from_its_other_orders(
     commands = [command for command in look(bench).commands if command.action == "unassign"]
     assert [command.order_id for command in commands] == ([late.id] if taken else [])
     for command in commands:
-        assert "not ready after 7 min" in command.reason
+        assert command.reason == f"its store is not ready after {waited_min} min, and 1 more wait for it"
         assert refusal(bench.do(command)) is None
 
 
