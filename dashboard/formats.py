@@ -47,6 +47,7 @@ TERM_WORDS: Final = {
     "wait": "waiting for the store",
     "detour": "delay of orders on board",
     "lateness": "lateness",
+    "work": "driver's time",
     "shift_end": "past shift end",
     "fix_age": "age of position",
 }

@@ -5,7 +5,7 @@ It must not know what is in a fixture.
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 import typer
@@ -24,6 +24,7 @@ from streamer.edge.recordings.replay import Outcome, instant_of
 from streamer.edge.recordings.replay import replay as play_through
 
 if TYPE_CHECKING:
+    from streamer.sim.policy import PolicyName
     from streamer.sim.stories import Script
 
 DEFAULT_MALL = "fashion-show"
@@ -91,6 +92,14 @@ def record(
     _print_written(out, companion)
 
 
+def _policy_name(name: str) -> "PolicyName":
+    from streamer.sim.policy import POLICIES
+
+    if name not in POLICIES:
+        raise typer.BadParameter(f"{name!r} is no policy: {', '.join(POLICIES)}")
+    return cast("PolicyName", name)
+
+
 def simulate(
     mall: MallsOption = None,
     drivers: Annotated[int, typer.Option(min=1, help="How many drivers.")] = 40,
@@ -104,6 +113,9 @@ def simulate(
     api: Annotated[str, typer.Option(metavar="URL", help="The dashboard, for --connect.")] = "http://127.0.0.1:8050",
     api_token: Annotated[str, typer.Option(envvar="MALLARD_API_TOKEN", help="An API token, for --connect.")] = "",
     dispatch: Annotated[bool, typer.Option("--dispatch/--no-dispatch", help="With --connect, give orders out.")] = True,
+    policy: Annotated[
+        str, typer.Option(metavar="NAME", help="With --out, who gives out: plan or nearest.")
+    ] = "plan",
 ) -> None:
     """Make a seeded synthetic day: a fixture, or real sockets against a running floor."""
     if (out is None) == (connect is None):
@@ -119,7 +131,7 @@ def simulate(
     script = _script(story, mall or [DEFAULT_MALL], drivers, orders, hours, seed)
     if out is not None:
         with measuring("simulating") as progress:
-            companion = simulate_to_file(script, out, progress=progress)
+            companion = simulate_to_file(script, out, progress=progress, policy=_policy_name(policy))
         _print_written(out, companion)
         return
     assert connect is not None

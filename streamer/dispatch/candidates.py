@@ -33,6 +33,9 @@ class Candidate(Struct, frozen=True):
     terms: dict[str, float]
     eta_pickup_ms: int
     eta_dropoff_ms: int
+    regret_min: float | None = None
+    """How much more it costs than the driver the plan has for the order, in minutes; below 0, it is cheaper for this
+    order, and the plan has others in mind. None without a plan."""
 
 
 class Excluded(Struct, frozen=True):
@@ -79,19 +82,27 @@ def rank(engine: Engine, order_id: str, limit: int = 5) -> Ranking:
         else:
             costed.append(candidate)
     costed.sort(key=lambda candidate: (candidate.cost, candidate.driver_id))
+    if order.advice is not None and (planned_min := order.advice.cost_min) is not None:
+        costed = [replace(one, regret_min=round(one.cost - planned_min, 2)) for one in costed]
     excluded += [Excluded(candidate.driver_id, "further away") for candidate in costed[limit:]]
     return Ranking(tuple(costed[:limit]), tuple(sorted(excluded, key=lambda one: (one.reason, one.driver_id))))
 
 
 def exclusion(driver: Driver, order: Order) -> Reason | None:
     """The hard rule that keeps this driver from being suggested, or None."""
+    if order.driver_id == driver.id:
+        return "carries it now"
+    if driver.id in order.declined_by:
+        return "declined before"
+    return unfit(driver, order.mall_id) or ("full" if driving.room(driver) == 0 else None)
+
+
+def unfit(driver: Driver, mall_id: str) -> Reason | None:
+    """The hard rule that keeps a driver from being given any order of a mall, its room apart, or None."""
     checks: tuple[tuple[bool, Reason], ...] = (
         (driver.duty == "off_duty", "off duty"),
         (driver.duty == "on_break", "on break"),
-        (order.driver_id == driver.id, "carries it now"),
-        (bool(driver.mall_ids) and order.mall_id not in driver.mall_ids, "serves other malls"),
-        (driver.id in order.declined_by, "declined before"),
-        (driving.room(driver) == 0, "full"),
+        (bool(driver.mall_ids) and mall_id not in driver.mall_ids, "serves other malls"),
         (driver.ping is None, "no position"),
         (driver.state == "silent", "silent"),
         (bool(driver.jumps), "position doubtful"),

@@ -11,13 +11,19 @@ from msgspec import Struct
 from streamer.core.routes import Visit
 from streamer.core.state import Driver, Order
 
-LATE_WEIGHT = 4.0
-"""A minute past due hurts as much as four minutes of ordinary waiting: a promise is broken."""
+WAITING_WEIGHT = 1.0
+"""The currency: a minute that a customer waits, within what was promised."""
+DRIVER_WEIGHT = 2.0
+"""A minute of a driver's work: fill decides whether the service survives, and customers were promised a time anyway."""
+LATE_WEIGHT = 30.0
+"""A minute past due hurts as much as half an hour of ordinary waiting: a promise is broken."""
 DETOUR_WEIGHT = 1.0
 FIX_AGE_WEIGHT = 0.5
 """In the time since its last fix a driver may have gone the wrong way: on average it costs half that time."""
 SHIFT_WEIGHT = 2.0
 """A minute of work after the shift's end: the driver was promised to be home."""
+TOLD_MIN = 60.0
+"""What it costs to change a driver's mind: done to keep a promise, or to save a whole trip."""
 MS_PER_MINUTE = 60_000
 
 
@@ -28,6 +34,7 @@ class Terms(Struct, frozen=True):
     walk: float
     wait: float
     detour: float
+    work: float
     lateness: float
     shift_end: float
     fix_age: float
@@ -47,8 +54,8 @@ def terms_of(
 ) -> Terms:
     """Compares a driver's visits without and with the order.
 
-    `detour` is what the order adds to the ETAs of the others on board; `lateness` is the past-due minutes it makes,
-    its own and theirs, weighted.
+    `detour` is what the order adds to the ETAs of the others on board; `work` is the driver's own time it takes, so
+    that joining a trip is cheaper than making one; `lateness` is the past-due minutes it makes, its own and theirs.
     """
     own = _until_delivered(after, order.id)
     eta_before = {visit.stop.order_id: visit.eta_ms for visit in before if visit.stop.kind == "dropoff"}
@@ -60,16 +67,23 @@ def terms_of(
             late_ms += max(0, visit.eta_ms - due_ms) - (max(0, was_ms - due_ms) if was_ms is not None else 0)
             detour_ms += visit.eta_ms - was_ms if was_ms is not None else 0
     over_ms = max(0, after[-1].depart_ms - driver.shift_end_ms) if driver.shift_end_ms is not None else 0
+    work_ms = after[-1].depart_ms - (before[-1].depart_ms if before else _begin_ms(after))
     age_ms = max(0, at_ms - driver.ping.fix_ms) if driver.ping else 0
     return Terms(
         sum(visit.drive_ms for visit in own) / MS_PER_MINUTE,
         sum(visit.walk_ms for visit in own) / MS_PER_MINUTE,
         sum(visit.wait_ms for visit in own) / MS_PER_MINUTE,
         DETOUR_WEIGHT * detour_ms / MS_PER_MINUTE,
+        DRIVER_WEIGHT * work_ms / MS_PER_MINUTE,
         LATE_WEIGHT * late_ms / MS_PER_MINUTE,
         SHIFT_WEIGHT * over_ms / MS_PER_MINUTE,
         FIX_AGE_WEIGHT * age_ms / MS_PER_MINUTE,
     )
+
+
+def _begin_ms(visits: Sequence[Visit]) -> int:
+    """When the driver sets off for the first of its visits; parking, if any, counts as having arrived."""
+    return visits[0].arrive_ms - visits[0].drive_ms
 
 
 def _until_delivered(visits: Sequence[Visit], order_id: str) -> Sequence[Visit]:

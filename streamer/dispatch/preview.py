@@ -3,6 +3,8 @@
 It must not change anything.
 """
 
+from itertools import zip_longest
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -27,10 +29,14 @@ class Effect(Struct, frozen=True):
     lateness_after_ms: int
 
 
-def preview(engine: Engine, order_ids: tuple[str, ...], driver_id: str) -> tuple[Effect, ...]:
+def preview(
+    engine: Engine, order_ids: tuple[str, ...], driver_id: str, positions: tuple[int | None, ...] = ()
+) -> tuple[Effect, ...]:
     """The effects of giving these orders, in turn, to this driver: the moved ones first, then the rest by id.
 
     The routes are made by the very function that assigning uses, so when nothing else changes, this is what happens.
+    `positions` are those of the commands that would be given, order by order; without them each order goes where it
+    costs least.
 
     Raises:
         CallerError: an order or the driver is unknown, or an order has left the store.
@@ -46,7 +52,7 @@ def preview(engine: Engine, order_ids: tuple[str, ...], driver_id: str) -> tuple
         loser = engine.state.drivers[str(loser_id)]
         before.update(_etas(visits_of(engine.planner, loser, engine)))
         after.update(_after_losing(engine, loser, orders))
-    after.update(_after_taking(engine, driver, orders))
+    after.update(_after_taking(engine, driver, orders, positions))
     moved = {order.id: driver_id for order in orders}
     touched = list(moved) + sorted({*before, *after} - moved.keys())
     return tuple(_effect(engine.state.orders[order_id], moved, before, after) for order_id in touched)
@@ -79,13 +85,15 @@ def _after_losing(engine: Engine, loser: Driver, orders: list[Order]) -> dict[st
     return _timed(engine, loser, stops, engine.state.orders)
 
 
-def _after_taking(engine: Engine, driver: Driver, orders: list[Order]) -> dict[str, int]:
+def _after_taking(
+    engine: Engine, driver: Driver, orders: list[Order], positions: tuple[int | None, ...]
+) -> dict[str, int]:
     known = dict(engine.state.orders)
     taker = replace(driver)
-    for order in orders:
+    for order, position in zip_longest(orders, positions[: len(orders)]):
         taker.route = without(taker.route, order.id)
         known[order.id] = as_unassigned(order)
-        taker.route = engine.planner.insert(taker, known[order.id], known, engine.state.at_ms)
+        taker.route = engine.planner.insert(taker, known[order.id], known, engine.state.at_ms, position)
     return _timed(engine, driver, taker.route, known)
 
 

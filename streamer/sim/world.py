@@ -69,7 +69,9 @@ class World:
         self._by_id = {driver.id: driver for driver in self.drivers}
         wishes = [wish for town in self.towns for wish in town.wishes]
         self._unplaced = sorted(wishes, key=lambda w: (w.placed.placed_ms, w.placed.mall_id, w.name), reverse=True)
-        self._unready = sorted(wishes, key=lambda w: (w.ready_ms, w.placed.mall_id, w.name), reverse=True)
+        # What is carried into the world is said to be ready as soon as the floor knows of it.
+        ready = [(max(wish.ready_ms, start_ms + STEP_MS), wish.placed.mall_id, wish.name, wish) for wish in wishes]
+        self._unready = [(at_ms, wish.placed) for at_ms, _, _, wish in sorted(ready, key=lambda r: r[:3], reverse=True)]
         self._registered = False
 
     def step(self, at_ms: int) -> list[Input]:
@@ -98,8 +100,8 @@ class World:
     def newly_ready(self, at_ms: int) -> list[OrderPlaced]:
         """Orders whose stores have packed them since the last call, in the order they did."""
         ready: list[OrderPlaced] = []
-        while self._unready and self._unready[-1].ready_ms <= at_ms:
-            ready.append(self._unready.pop().placed)
+        while self._unready and self._unready[-1][0] <= at_ms:
+            ready.append(self._unready.pop()[1])
         return ready
 
     def _orders(self, at_ms: int) -> list[OrderPlaced]:

@@ -18,8 +18,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.bench.children import BenchError, cores
+from tests.bench.groups.dispatch import DISPATCH
 from tests.bench.groups.endurance import MEMORY, RECOVERY, STORM
 from tests.bench.groups.engine import APPLY
+from tests.bench.groups.floor_policy import FLOOR_POLICY
 from tests.bench.groups.group import Group
 from tests.bench.groups.ingest import BATCHES, PIPELINE, SINGLE, TRANSPORT
 from tests.bench.groups.latency import GC, LATENCY
@@ -30,6 +32,7 @@ from tests.bench.workshop import Workshop
 
 GROUPS: tuple[Group, ...] = (
     SINGLE, BATCHES, PIPELINE, TRANSPORT, APPLY, NEAREST_GROUP, STAGES_GROUP, LATENCY, GC, MEMORY, STORM, RECOVERY,
+    DISPATCH, FLOOR_POLICY,
 )  # fmt: skip
 ROUNDS, QUICK_ROUNDS = 3, 1
 MARKS = ("<!-- figures -->", "<!-- end of figures -->")

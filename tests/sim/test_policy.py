@@ -1,46 +1,18 @@
-"""The recording's dispatcher: when it gives orders out, to whom, and what the story's people do."""
+"""The recording's dispatcher: what each policy gives out and when, beside the people of the story."""
 
 import pytest
 from msgspec.structs import replace
 
-from streamer.core.engine import Engine
-from streamer.core.events import DriverRegistered, HandOver, OrderCommand, OrderPlaced, Ping, Report, Tick
+from streamer.core.events import OrderCommand, PlanMade
 from streamer.core.malls import Floor
-from streamer.core.state import Order
 from streamer.sim.incidents import Act
-from streamer.sim.policy import PATIENCE_MS, Dispatcher, store_words
-from streamer.sim.shoppers import Wish
+from streamer.sim.policy import RULES, Decision, Dispatcher, PolicyName, store_words
 from streamer.sim.town import Town
 from tests.sim.conftest import T0
+from tests.sim.desk import MINUTE_MS, Desk
 
-MINUTE_MS = 60_000
 LATER = T0 + 2 * MINUTE_MS
-
-
-class Desk:
-    """An engine with drivers near the mall and orders whose stores are ready."""
-
-    def __init__(self, floor: Floor, town: Town) -> None:
-        self.engine, self.town, self.at_ms = Engine(floor), town, T0
-
-    def driver(self, driver_id: str, east_m: float = 900.0) -> None:
-        lat, lng = self.town.plane.to_degrees(east_m, 0.0)
-        self.enter(DriverRegistered(driver_id, mall_ids=(self.town.mall.id,), capacity=4))
-        self.enter(Report(f"{driver_id}-on", "on_duty", self.at_ms, driver_id))
-        self.enter(Ping(self.at_ms, lat, lng, driver_id, 1, 8.0))
-
-    def order(self, number: int = 0, **fields: object) -> Order:
-        wish: Wish = self.town.wishes[number]
-        placed = replace(wish.placed, **{"placed_ms": T0, "ready_ms": T0, "due_ms": T0 + 90 * MINUTE_MS, **fields})
-        self.enter(placed)
-        return self.engine.state.orders[f"o-{self.engine.state.orders_placed}"]
-
-    def enter(self, item: DriverRegistered | Report | Ping | OrderPlaced | OrderCommand | Tick | HandOver) -> None:
-        self.engine.handle(self.at_ms, item)
-
-    def decide(self, at_ms: int, *acts: Act) -> list[OrderCommand | HandOver]:
-        self.at_ms = at_ms
-        return Dispatcher(T0, acts).decide(self.engine, at_ms)
+BOTH = pytest.mark.parametrize("policy", ["plan", "nearest"])
 
 
 @pytest.fixture
@@ -48,112 +20,99 @@ def desk(floor: Floor, town: Town) -> Desk:
     return Desk(floor, town)
 
 
-def given(decisions: list[OrderCommand | HandOver]) -> dict[str, str | None]:
+def looked(desk: Desk, policy: PolicyName, at_ms: int = LATER, *acts: Act) -> list[Decision]:
+    desk.at_ms = at_ms
+    return Dispatcher(T0, acts, policy).decide(desk.engine, at_ms)
+
+
+def given(decisions: list[Decision]) -> dict[str, str | None]:
     return {d.order_id: d.driver_id for d in decisions if isinstance(d, OrderCommand) and d.action == "assign"}
 
 
-def test_a_ready_order_goes_to_the_only_driver_as_the_autopilot_with_its_cost(desk: Desk) -> None:
+@BOTH
+def test_a_ready_order_due_soon_goes_to_the_only_driver_as_the_autopilot(desk: Desk, policy: PolicyName) -> None:
     desk.driver("d-1")
-    order = desk.order()
-    (decided,) = desk.decide(LATER)
-    assert isinstance(decided, OrderCommand)
+    order = desk.order(due_ms=T0 + 30 * MINUTE_MS)
+    (decided,) = (d for d in looked(desk, policy) if isinstance(d, OrderCommand))
     assert (decided.action, decided.order_id, decided.driver_id) == ("assign", order.id, "d-1")
     assert (decided.actor, decided.expected_version) == ("autopilot", order.version)
+    assert decided.reason
+
+
+def test_a_plan_states_cost_and_company_and_advises_on_the_rest(desk: Desk) -> None:
+    desk.driver("d-1")
+    urgent = desk.order(0, due_ms=T0 + 30 * MINUTE_MS)
+    unready = desk.order(1, ready_ms=T0 + 22 * MINUTE_MS)
+    decided, made = looked(desk, "plan")
+    assert isinstance(decided, OrderCommand)
+    assert decided.order_id == urgent.id
     assert decided.reason.startswith("cost ")
+    assert isinstance(made, PlanMade)
+    assert [(advice.order_id, advice.word) for advice in made.advice] == [(unready.id, "planned")]
 
 
-def test_a_fresh_order_is_left_in_the_queue_for_people_to_see(desk: Desk) -> None:
-    desk.driver("d-1")
-    desk.order()
-    assert not desk.decide(T0 + 10_000)
-
-
-def test_an_order_far_from_ready_waits_unless_it_is_due_soon(desk: Desk) -> None:
-    desk.driver("d-1")
-    waiting = desk.order(0, ready_ms=T0 + 40 * MINUTE_MS)
-    urgent = desk.order(1, ready_ms=T0 + 40 * MINUTE_MS, due_ms=T0 + 30 * MINUTE_MS)
-    decided = given(desk.decide(LATER))
-    assert urgent.id in decided
-    assert waiting.id not in decided
-
-
-def test_a_held_order_is_not_touched(desk: Desk) -> None:
+@BOTH
+def test_a_held_order_is_not_touched(desk: Desk, policy: PolicyName) -> None:
     desk.driver("d-1")
     order = desk.order()
     desk.enter(OrderCommand("hold", order.id, order.version, "maya"))
-    assert not desk.decide(LATER)
+    assert not given(looked(desk, policy))
 
 
-def test_a_decliner_is_not_asked_again(desk: Desk) -> None:
+@BOTH
+def test_a_decliner_is_not_asked_again(desk: Desk, policy: PolicyName) -> None:
     desk.driver("d-1")
     desk.driver("d-2", east_m=4_000.0)
-    order = desk.order()
+    order = desk.order(due_ms=T0 + 30 * MINUTE_MS)
     order.declined_by.append("d-1")
-    assert given(desk.decide(LATER)) == {order.id: "d-2"}
+    assert given(looked(desk, policy)) == {order.id: "d-2"}
 
 
-def test_an_order_joins_a_trip_that_is_still_on_its_way_to_the_mall(desk: Desk) -> None:
+def test_the_nearest_has_one_order_a_trip_and_the_order_due_first_chooses_first(desk: Desk) -> None:
+    desk.driver("d-far", east_m=2_000.0)
+    desk.driver("d-near")
+    calm = desk.order(0)
+    urgent = desk.order(1, due_ms=T0 + 30 * MINUTE_MS)
+    desk.order(2)
+    assert given(looked(desk, "nearest")) == {urgent.id: "d-near", calm.id: "d-far"}
+
+
+def test_a_plan_lets_neighbours_share_a_trip(desk: Desk) -> None:
     desk.driver("d-1")
     desk.driver("d-2", east_m=950.0)
-    first = desk.order()
-    desk.enter(OrderCommand("assign", first.id, first.version, "maya", "d-1"))
-    second = desk.order(1, dropoff=replace(first.dropoff, lat=first.dropoff.lat + 0.002))
-    assert given(desk.decide(LATER)) == {second.id: "d-1"}
+    first = desk.order(0, due_ms=T0 + 40 * MINUTE_MS)
+    beside = replace(first.dropoff, lat=first.dropoff.lat + 0.002)
+    second = desk.order(1, due_ms=T0 + 40 * MINUTE_MS, dropoff=beside)
+    decided = given(looked(desk, "plan"))
+    assert decided.keys() == {first.id, second.id}
+    assert len(set(decided.values())) == 1
 
 
-def test_one_driver_gets_one_order_a_look(desk: Desk) -> None:
+@BOTH
+def test_it_looks_again_only_when_it_is_time(desk: Desk, policy: PolicyName) -> None:
     desk.driver("d-1")
-    desk.order(0)
-    desk.order(1)
-    assert len(given(desk.decide(LATER))) == 1
-
-
-def test_it_looks_every_ten_seconds(desk: Desk) -> None:
-    desk.driver("d-1")
-    desk.order()
-    dispatcher = Dispatcher(T0)
+    desk.order(due_ms=T0 + 30 * MINUTE_MS)
+    dispatcher = Dispatcher(T0, (), policy)
     assert dispatcher.decide(desk.engine, LATER)
-    assert not dispatcher.decide(desk.engine, LATER + 5_000)
-    assert dispatcher.decide(desk.engine, LATER + 10_000)
+    assert not dispatcher.decide(desk.engine, LATER + RULES.look_ms - 1_000)
+    assert dispatcher.decide(desk.engine, LATER + RULES.look_ms)
 
 
-@pytest.mark.parametrize(
-    ("action", "pick"), [("hold", "newest"), ("hold", "tightest"), ("cancel", "newest"), ("assign", "tightest")]
-)
-def test_people_act_on_the_queue(desk: Desk, action: str, pick: str) -> None:
+@BOTH
+def test_what_a_person_decides_in_the_same_second_is_theirs(desk: Desk, policy: PolicyName) -> None:
     desk.driver("d-1")
-    desk.order(0)
-    tight = desk.order(1, due_ms=T0 + 45 * MINUTE_MS)
-    new = desk.order(2, placed_ms=T0 + 1_000, due_ms=T0 + 120 * MINUTE_MS)
-    (decided, *_) = desk.decide(T0 + 20_000, Act(10_000, "maya", action, pick, "because"))  # type: ignore[arg-type]
-    assert isinstance(decided, OrderCommand)
-    assert decided.order_id == {"newest": new.id, "tightest": tight.id}[pick]
-    assert (decided.actor, decided.action, decided.reason) == ("maya", action, "because")
+    order = desk.order(due_ms=T0 + 30 * MINUTE_MS)
+    decided = looked(desk, policy, LATER, Act(0, "maya", "hold", "newest", "address being checked"))
+    about = [d.actor for d in decided if isinstance(d, OrderCommand) and d.order_id == order.id]
+    assert about == ["maya"]
 
 
-def test_an_act_waits_for_an_order_that_fits_and_is_played_once(desk: Desk) -> None:
-    dispatcher = Dispatcher(T0, (Act(0, "maya", "hold", "newest", "wait"),))
-    assert not dispatcher.decide(desk.engine, T0 + 1_000)
-    desk.order()
-    assert len(dispatcher.decide(desk.engine, T0 + 2_000)) == 1
-    assert not dispatcher.decide(desk.engine, T0 + 3_000)
-
-
-def test_an_act_that_never_fits_is_given_up(desk: Desk) -> None:
-    dispatcher = Dispatcher(T0, (Act(0, "maya", "hold", "newest", "wait"),))
-    assert not dispatcher.decide(desk.engine, T0 + PATIENCE_MS)
-    desk.order()
-    assert not dispatcher.decide(desk.engine, T0 + PATIENCE_MS + 1_000)
-
-
-def test_a_silent_drivers_orders_are_handed_over(desk: Desk) -> None:
-    desk.driver("d-1")
-    order = desk.order()
-    desk.enter(OrderCommand("assign", order.id, order.version, "maya", "d-1"))
-    desk.at_ms = T0 + 10 * MINUTE_MS
-    desk.enter(Tick())
-    decided = desk.decide(desk.at_ms, Act(0, "maya", "hand_over", "silent", "no signal"))
-    assert HandOver("d-1", None, "maya", "no signal") in decided
+def test_the_same_state_and_instant_give_the_same_decisions(desk: Desk) -> None:
+    for number in range(4):
+        desk.driver(f"d-{number}", east_m=600.0 + 200 * number)
+    for number in range(12):
+        desk.order(number, due_ms=T0 + (35 + number) * MINUTE_MS)
+    assert looked(desk, "plan") == looked(desk, "plan")
 
 
 def test_stores_say_ready_once_and_only_of_what_is_still_to_be_collected(desk: Desk) -> None:

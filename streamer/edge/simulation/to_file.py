@@ -15,7 +15,7 @@ from streamer.core.malls import Floor
 from streamer.core.snapshot import state_hash
 from streamer.edge.recordings.fixtures import SCHEMA, Companion, Counts, FixtureWriter, Header, write_companion
 from streamer.edge.simulation.worlds import demo_floor, only_malls, world_of
-from streamer.sim.policy import Dispatcher, store_words
+from streamer.sim.policy import Dispatcher, PolicyName, store_words
 from streamer.sim.stories import Script
 from streamer.sim.world import STEP_MS, World
 
@@ -38,9 +38,9 @@ class _Tally(Struct):
         self.inputs += 1
 
 
-def run(world: World, engine: Engine) -> Iterator[tuple[int, Input, tuple[Output, ...]]]:
+def run(world: World, engine: Engine, policy: PolicyName = "plan") -> Iterator[tuple[int, Input, tuple[Output, ...]]]:
     """Live the whole world with its dispatcher. Yields (at_ms, input, outputs) of every input, refused ones too."""
-    dispatcher = Dispatcher(world.play_ms, world.story.acts)
+    dispatcher = Dispatcher(world.play_ms, world.story.acts, policy)
     for at_ms in range(world.start_ms, world.end_ms + 1, STEP_MS):
         words = store_words(engine, world.newly_ready(at_ms))
         for decided in words:
@@ -52,8 +52,9 @@ def run(world: World, engine: Engine) -> Iterator[tuple[int, Input, tuple[Output
 
 
 def simulate_to_file(
-    script: Script, out: Path, floor: Floor | None = None, progress: Progress | None = None
-) -> Companion:
+    script: Script, out: Path, floor: Floor | None = None, progress: Progress | None = None,
+    policy: PolicyName = "plan",
+) -> Companion:  # fmt: skip
     """Simulate a script into a fixture and its companion. The same script gives the same bytes.
 
     Inputs that the engine refused are left out, as a journal would; duplicate pings are kept, so that a replay meets
@@ -63,6 +64,7 @@ def simulate_to_file(
         out: NAME.ndjson.zst; NAME.json is written beside it.
         floor: the malls to choose from; the four demo malls if None.
         progress: told the share done, now and then.
+        policy: who gives the orders out.
 
     Raises:
         ConfigurationError: the script names a mall that is not on the floor, or the demo malls cannot be read.
@@ -76,7 +78,7 @@ def simulate_to_file(
     )  # fmt: skip
     told_ms = world.start_ms
     with FixtureWriter(out, header) as fixture:
-        for at_ms, entered, outputs in run(world, engine):
+        for at_ms, entered, outputs in run(world, engine, policy):
             if not (outputs and isinstance(outputs[0], Refused)):
                 fixture.write(at_ms, entered)
                 tally.count(entered)
