@@ -3,11 +3,11 @@
 It must not know the clock, the network, the disk, or whether the floor is live, replayed or simulated.
 
     Ping    duplicate? -> acceptable? -> believable? -> remember it -> hex -> fences -> marker -> indexes
-    Report  repeat? -> whose order, which number? -> legal step? -> status, route, ETA, risk
+    Report  repeat? -> whose order, which number? -> legal step? -> status -> learn -> route, ETA, risk
     Order   key? -> mall, stores, drop-off -> number it -> ETA, risk
     Command key? -> version -> legal step? -> driver fit? -> assignment number, route, ETA, risk -> kept for undo
     Plan    advice on what is still in the queue
-    Tick    dwell -> silence -> ETA, risk -> forget what is long over
+    Tick    dwell -> legs -> ETA, risk -> forget what is long over
 """
 
 from collections.abc import Iterator
@@ -40,6 +40,7 @@ from streamer.core.events import (
     Verdict,
 )
 from streamer.core.fences import FenceEvent, FenceIndex, dwells, observe
+from streamer.core.forecast import Forecast
 from streamer.core.hexes import DriverIndex
 from streamer.core.malls import Floor
 from streamer.core.orders import ENDED, QUEUED
@@ -61,7 +62,8 @@ class Engine:
         self.floor = floor
         self.settings = settings or Settings()
         self.state = state or State()
-        self.planner = Planner(floor, Travel(self.settings.travel))
+        travel = Travel(self.settings.travel)
+        self.planner = Planner(floor, travel, Forecast(travel, self.state.learned, self.settings.learning))
         self.assignments = Assignments(self.state, self.planner, self.settings)
         self.fences = fences or FenceIndex(floor, self.settings.fences)
         self._is_usual = pings.usual(self.settings.pings)
@@ -253,6 +255,7 @@ class Engine:
             if dwells(presence, at_ms, self.settings.fences):
                 mall_id = self.fences.fences[fence_id].mall_id
                 outputs.append(FenceCrossed(driver.id, mall_id, fence_id, "dwell", at_ms))
+        self.assignments.learning.watch(driver, at_ms)
         outputs.extend(self.assignments.refresh(driver, at_ms))
         state = driving.state_of(driver, self.state.orders, at_ms, self.settings)
         if state != driver.state:
