@@ -114,7 +114,6 @@ class Assignments:
             tally = self.tally(mall_id)
             tally.trips += 1
             tally.trip_orders += len(leaving)
-            self.learning.set_off(driver, at_ms)
         return [order.id for order in leaving]
 
     # ------------------------------------------------------------ ETA, slack, risk

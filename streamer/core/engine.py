@@ -190,6 +190,10 @@ class Engine:
         yield FenceCrossed(driver.id, fence.mall_id, fence_id, event, at_ms)
         if event == "leave" and fence.kind == "mall":
             departed = self.assignments.depart(driver, fence.mall_id, at_ms)
+            if departed:
+                orders = [self.state.orders[order_id] for order_id in departed]
+                walk_ms = self.planner.walk_out_ms(orders)
+                self.assignments.learning.left_mall(driver, orders, walk_ms, at_ms)
             yield from (OrderChanged(order_id, fence.mall_id) for order_id in departed)
 
     def _decide(

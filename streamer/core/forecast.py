@@ -24,6 +24,8 @@ READY_PRIOR = Belief(0.0, (6 * 60_000.0) ** 2, 1.0)
 """Before anything is known stores keep their promises, give or take six minutes (assumed; learned within a day)."""
 DRIVE_PRIOR = Belief(0.0, 0.25**2, 1.0)
 """The model is right but for a quarter (assumed)."""
+LEAVE_PRIOR, LEAVE_WEIGHT = Belief(0.0, 60_000.0**2, 1.0), 4.0
+"""From the last pick-up to the mall's edge it takes the walk out and nothing more, give or take a minute (assumed)."""
 MALL_WEIGHT, STORE_WEIGHT, STORE_HOUR_WEIGHT = 4.0, 4.0, 6.0
 """How many orders the level above is worth: stores differ by a third of their spread or more, hours by less."""
 DRIVE_WEIGHT, DRIVE_HOUR_WEIGHT, PAIR_WEIGHT = 10.0, 10.0, 4.0
@@ -32,6 +34,7 @@ SPEAKS_PRIOR, SPEAKS_WEIGHT = 0.8, 4.0
 
 PARK_SPREAD, WALK_SPREAD, SERVICE_SPREAD = 0.4, 0.25, 0.4
 """Standard deviation over mean of what the rules plan with (assumed; misses of the whole ETA correct their sum)."""
+CELLS_KEPT = 20_000
 LEAST_SD_MS = 20_000.0
 """No ETA is surer than this: a report is pressed sooner or later."""
 
@@ -50,7 +53,15 @@ class Forecast:
         self.travel = travel
         self.learned = learned
         self.rules = rules
+        # Asked for on every tick of every route, and changed only when something is learned: see `forget`.
         self._cells: dict[tuple[float, float], int] = {}
+        self._habits: dict[tuple[str, str, int], tuple[float, float, float]] = {}
+        self._paces: dict[tuple[str, int, int, int], tuple[float, float]] = {}
+
+    def forget(self) -> None:
+        """Something was learned: what was worked out before is not to be used again."""
+        self._habits.clear()
+        self._paces.clear()
 
     # ------------------------------------------------------------ stores
 
@@ -94,7 +105,7 @@ class Forecast:
         return round(self._unconditional(order.mall_id, order.stores, order.ready_ms))
 
     def store_belief(self, mall_id: str, store_id: str, promise_ms: int) -> Belief:
-        """How late (ms) a store is with a promise for that hour: prior, mall, store, its hour, each on the one before."""
+        """How late (ms) a store is with a promise for that hour: prior, mall, store, its hour, each on the last."""
         mall = self.learned.malls.get(mall_id)
         if mall is None:
             return READY_PRIOR
@@ -118,10 +129,14 @@ class Forecast:
         Silence proves something only of a store that speaks: the share that does is moved to what is expected beyond
         now, the rest is left where it was.
         """
-        belief = self.store_belief(mall_id, store_id, promise_ms)
-        mean, sd = promise_ms + belief.mean, belief.sd
+        key = (mall_id, store_id, hour_of(promise_ms))
+        habit = self._habits.get(key)
+        if habit is None:
+            belief = self.store_belief(mall_id, store_id, promise_ms)
+            habit = self._habits[key] = belief.mean, belief.sd, self.speaks(mall_id, store_id)
+        late, sd, share = habit
+        mean = promise_ms + late
         later, later_variance = above(mean, sd, at_ms)
-        share = self.speaks(mall_id, store_id)
         variance = share * later_variance + (1.0 - share) * sd * sd + share * (1.0 - share) * (later - mean) ** 2
         return share * later + (1.0 - share) * mean, variance
 
@@ -146,9 +161,15 @@ class Forecast:
         model_ms = self.travel.drive_ms(lat1, lng1, lat2, lng2)
         if not self.rules.use:
             return model_ms, 0.0
-        belief = self.drive_belief(mall_id, at_ms, lat1, lng1, lat2, lng2)
-        expected = model_ms * exp(belief.mean)
-        return round(expected), expected * expected * belief.variance * (1.0 + 1.0 / belief.weight)
+        key = (mall_id, hour_of(at_ms), self._cell(lat1, lng1), self._cell(lat2, lng2))
+        pace = self._paces.get(key)
+        if pace is None:
+            if len(self._paces) >= CELLS_KEPT:
+                self._paces.clear()
+            belief = self.drive_belief(mall_id, at_ms, lat1, lng1, lat2, lng2)
+            pace = self._paces[key] = exp(belief.mean), belief.variance * (1.0 + 1.0 / belief.weight)
+        expected = model_ms * pace[0]
+        return round(expected), expected * expected * pace[1]
 
     def drive_belief(self, mall_id: str, at_ms: int, lat1: float, lng1: float, lat2: float, lng2: float) -> Belief:
         """log(actual / model) of such a drive: prior, mall, hour, pair of hexes, each resting on the last."""
@@ -170,10 +191,18 @@ class Forecast:
         """Stops are asked for again and again, so their cells are kept a while; forgetting them costs only time."""
         cell = self._cells.get((lat, lng))
         if cell is None:
-            if len(self._cells) >= 20_000:
+            if len(self._cells) >= CELLS_KEPT:
                 self._cells.clear()
             cell = self._cells[lat, lng] = h3.latlng_to_cell(lat, lng, PAIR_RES)
         return cell
+
+    def leave_of(self, mall_id: str) -> tuple[int, float]:
+        """What it takes to get out of a mall beyond the walk: loading, the lot. Mean (ms, never below 0), variance."""
+        mall = self.learned.malls.get(mall_id)
+        if mall is None or not self.rules.use:
+            return 0, 0.0
+        belief = shrunk(LEAVE_PRIOR, mall.leave, LEAVE_WEIGHT)
+        return max(0, round(belief.mean)), belief.variance
 
     # ------------------------------------------------------------ ETAs
 

@@ -52,6 +52,8 @@ class MallLearned(Struct):
     ready: Moments = field(default_factory=Moments)
     """Of all its stores."""
     ready_score: Score = field(default_factory=Score)
+    leave: Moments = field(default_factory=Moments)
+    """From the last pick-up to the mall's edge, less the walk out; ms."""
     drive: Moments = field(default_factory=Moments)
     drive_hours: dict[int, Moments] = field(default_factory=dict)
     drive_pairs: dict[str, Moments] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 It must not know how what is learned is used. It is told by the steps of the engine, never by a single ping.
 """
 
+from collections.abc import Sequence
 from math import exp, log
 
 from streamer.core.estimates import Belief, Moments, below, density, under
@@ -20,6 +21,8 @@ SILENCE_MS = 90_000
 """A driver not heard for so long on its way may have done anything."""
 STILL_MS, STILL_M = 180_000, 60.0
 """Nobody stands at a light this long within this many metres: the driver stopped for something else."""
+LONGEST_LEAVE_MS = 20 * 60_000
+"""Who is still at the mall so long after the last pick-up does something else there."""
 DOOR_M = 400.0
 """A driver says that it is at a door from within this distance, or it is not there."""
 LEAST_MS = 60_000
@@ -64,6 +67,7 @@ class Learning:
         for store_id in order.stores:
             speaks = self._store(order.mall_id, store_id).speaks
             speaks.add(float(order.is_ready), self.rules.store_kept)
+        self.forecast.forget()
         if order.is_ready or order.ready_ms is None:
             return
         handing_ms = self.forecast.travel.rules.pickup_ms
@@ -98,6 +102,7 @@ class Learning:
         mall.ready.add(late, kept * 4.0, weight, variance)
         store.any_hour.add(late, kept, weight, variance)
         hour.add(late, kept, weight, variance)
+        self.forecast.forget()
 
     def _score_ready(self, mall: MallLearned, order: Order, promise_ms: int, ready_ms: int) -> None:
         """Holds promise and forecast against what came; the forecast is the one made with the promise."""
@@ -114,8 +119,17 @@ class Learning:
 
     # ------------------------------------------------------------ driving
 
+    def left_mall(self, driver: Driver, orders: Sequence[Order], walk_ms: int, at_ms: int) -> None:
+        """A driver was seen to leave the mall with these; `walk_ms` is the way from the last counter to the car."""
+        if self.rules.learn:
+            mall = self.learned.mall(orders[0].mall_id)
+            taken_ms = at_ms - max(order.picked_up_ms or 0 for order in orders) - walk_ms
+            if taken_ms < LONGEST_LEAVE_MS:
+                mall.leave.add(float(taken_ms), self.rules.drives_kept)
+            self.set_off(driver, at_ms)
+
     def set_off(self, driver: Driver, at_ms: int) -> None:
-        """A driver left the mall, or a door, with something to deliver: a leg begins, if it is known where."""
+        """A driver is on its way from where it is with something to deliver: a leg begins, if it is known where."""
         if not self.rules.learn:
             return
         self.learned.legs.pop(driver.id, None)
@@ -165,6 +179,7 @@ class Learning:
         moments.add(left, kept)
         # Put back at the end: the first is the one driven longest ago.
         mall.drive_pairs[pair] = moments
+        self.forecast.forget()
         while len(mall.drive_pairs) > self.rules.pairs_kept:
             del mall.drive_pairs[next(iter(mall.drive_pairs))]
 

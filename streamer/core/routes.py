@@ -63,6 +63,8 @@ class Planner:
         here: tuple[float, float] = (lat, lng)
         mall_id: str | None = None
         now_ms, variance = at_ms, 0.0
+        if stops and stops[0].kind == "dropoff" and orders[stops[0].order_id].status == "picked_up":
+            at_ms, variance = self._out_of_mall(stops, orders, at_ms)
         for stop in stops:
             order = orders[stop.order_id]
             visit = self._visit(here, mall_id, at_ms, stop, order, now_ms, variance)
@@ -84,11 +86,13 @@ class Planner:
             drive_ms, doubt = self.forecast.drive_of(order.mall_id, at_ms, *here, stop.lat, stop.lng)
             variance += doubt
         if stop.kind == "dropoff":
-            arrive_ms = at_ms + drive_ms
+            leave_ms, doubt = self.forecast.leave_of(mall_id) if mall_id is not None else (0, 0.0)
+            variance += doubt
+            arrive_ms = at_ms + leave_ms + drive_ms
             half = rules.dropoff_ms // 2
             doubt = self.forecast.doubt(half, SERVICE_SPREAD)
             return Visit(
-                stop, arrive_ms, arrive_ms + half, arrive_ms + 2 * half, drive_ms, 0, 0, variance + doubt,
+                stop, arrive_ms, arrive_ms + half, arrive_ms + 2 * half, drive_ms, leave_ms, 0, variance + doubt,
                 variance + 4 * doubt,
             )  # fmt: skip
         if not (there or same_mall):
@@ -103,6 +107,20 @@ class Planner:
         return Visit(
             stop, arrive_ms, eta_ms, eta_ms + walk_ms // 2, drive_ms, walk_ms, wait_ms, variance, variance + walk_doubt
         )
+
+    def _out_of_mall(self, stops: Sequence[Stop], orders: Mapping[str, Order], at_ms: int) -> tuple[int, float]:
+        """When somebody who has collected all it came for is out of the mall, and the variance of that."""
+        inside = [order for stop in stops if (order := orders[stop.order_id]).status == "picked_up"]
+        leave_ms, variance = self.forecast.leave_of(inside[0].mall_id)
+        if not leave_ms:
+            return at_ms, variance
+        out_ms = max(order.picked_up_ms or 0 for order in inside) + self.walk_out_ms(inside) + leave_ms
+        return max(at_ms, out_ms), variance
+
+    def walk_out_ms(self, orders: Sequence[Order]) -> int:
+        """The way to the car from where the last of these was collected."""
+        last = max(orders, key=lambda order: (order.picked_up_ms or 0, order.id))
+        return self.travel.walk_ms(self.floor.malls[last.mall_id], last.stores) // 2
 
     def insert(
         self, driver: Driver, order: Order, orders: Mapping[str, Order], at_ms: int, position: int | None = None
