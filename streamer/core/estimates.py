@@ -133,9 +133,8 @@ class Quantiles(Struct):
     tracking with decaying steps as in Angelopoulos, Barber and Bates 2024, arXiv:2402.01139.
     """
 
-    low: float = -1.2816
-    high: float = 1.2816
-    """A normal miss lies between these in four of five cases."""
+    low: float
+    high: float
     n: int = 0
 
     def add(self, miss: float, first_step: float = 0.5, least_step: float = 0.04) -> None:

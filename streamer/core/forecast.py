@@ -10,7 +10,7 @@ from math import exp, sqrt
 import h3.api.basic_int as h3
 from msgspec import Struct
 
-from streamer.core.estimates import Belief, Moments, Quantiles, above, later_of, shrunk
+from streamer.core.estimates import Belief, Moments, above, later_of, shrunk
 from streamer.core.learned import Learned, MallLearned, StoreLearned
 from streamer.core.settings import LearningRules
 from streamer.core.state import Order
@@ -37,6 +37,10 @@ PARK_SPREAD, WALK_SPREAD, SERVICE_SPREAD = 0.4, 0.25, 0.4
 CELLS_KEPT = 20_000
 LEAST_SD_MS = 20_000.0
 """No ETA is surer than this: a report is pressed sooner or later."""
+
+
+UNKNOWN_MALL = MallLearned()
+"""What is taken for granted of a mall where nothing has happened yet; never written to."""
 
 
 class Expected(Struct, frozen=True):
@@ -215,7 +219,8 @@ class Forecast:
         if not self.rules.use:
             return None
         mall = self.learned.malls.get(mall_id)
-        misses = Quantiles() if mall is None else mall.aboard if on_board else mall.assigned
+        known = mall if mall is not None else UNKNOWN_MALL
+        misses = known.aboard if on_board else known.assigned
         low_ms = round(eta_ms + misses.low * sd_ms)
         high_ms = round(eta_ms + misses.high * sd_ms)
         return min(eta_ms, max(at_ms, low_ms)), max(eta_ms, high_ms)

@@ -7,6 +7,10 @@ from msgspec import Struct, field
 
 from streamer.core.estimates import Moments, Quantiles
 
+ASSIGNED_PRIOR, ABOARD_PRIOR = (-1.2, 3.0), (-1.6, 1.6)
+"""Where 80 % of misses lie before a mall has any of its own, in predicted standard deviations. A normal one would lie
+within 1.28; but the parts go wrong together, and until it leaves the mall a trip may still grow (assumed)."""
+
 
 class Score(Struct):
     """Errors summed up in the order things happened: each was predicted before it was learned from.
@@ -59,9 +63,9 @@ class MallLearned(Struct):
     drive_pairs: dict[str, Moments] = field(default_factory=dict)
     """What is left after the hour, by `FROM-TO` (H3, res 7); the pair driven longest ago stands first."""
     drive_score: Score = field(default_factory=Score)
-    assigned: Quantiles = field(default_factory=Quantiles)
+    assigned: Quantiles = field(default_factory=lambda: Quantiles(*ASSIGNED_PRIOR))
     """Misses of ETAs said when an order was given to a driver, and below when it was collected."""
-    aboard: Quantiles = field(default_factory=Quantiles)
+    aboard: Quantiles = field(default_factory=lambda: Quantiles(*ABOARD_PRIOR))
 
 
 class Leg(Struct):
