@@ -45,6 +45,7 @@ LEAST: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/malls"): ("viewer", None),
     ("GET", "/hexes"): ("viewer", None),
     ("GET", "/kpis"): ("viewer", None),
+    ("GET", "/learned"): ("viewer", None),
     ("GET", "/state"): ("viewer", None),
     ("GET", "/asyncapi.json"): ("viewer", None),
     ("GET", "/schemas"): ("viewer", None),
@@ -68,7 +69,7 @@ async def test_route_lets_through_exactly_its_roles(rest: Rest, floor: Any, name
         address = "/api/v1" + path.replace("{order_id}", "o-1").replace("{driver_id}", "d-1").replace(
             "{message}", "ping"
         )
-        params = {"mall_id": "plaza"} if path == "/hexes" else None
+        params = {"mall_id": "plaza"} if path in {"/hexes", "/learned"} else None
         sent: dict[str, Any] = {"json": body} if body is not None else {}
         if path == "/orders/import":
             sent = {"content": "", "headers": {"Content-Type": "text/csv"}}
@@ -102,6 +103,7 @@ def test_dashboard_and_streamer_ask_for_the_same_roles(floor: Any) -> None:
         ("POST", "/preview"): "preview", ("GET", "/drivers/{driver_id}/track"): "track",
         ("POST", "/drivers/{driver_id}/hand-over"): "hand_over", ("POST", "/drivers/{driver_id}/on-duty"): "duty",
         ("GET", "/orders"): "orders", ("GET", "/orders/{order_id}"): "order", ("GET", "/kpis"): "kpis",
+        ("GET", "/learned"): "learned",
         ("GET", "/orders/{order_id}/history"): "history", ("GET", "/drivers"): "drivers", ("GET", "/malls"): "malls",
         ("GET", "/drivers/{driver_id}"): "driver", ("GET", "/hexes"): "hexes", ("GET", "/state"): "state",
     }  # fmt: skip

@@ -23,6 +23,7 @@ from streamer.core.events import (
     RouteChanged,
     SetDuty,
 )
+from streamer.core.learned import Learned
 from streamer.core.malls import Floor, Mall, parse_malls
 from streamer.core.snapshot import dump_state, load_state
 from streamer.core.state import Driver, Order, State
@@ -214,6 +215,10 @@ def _state_of_mall(state: State, mall: Mall, members: frozenset[str]) -> State:
         },
         keys={},
         tallies={mall_id: tally for mall_id, tally in state.tallies.items() if mall_id == mall.id},
+        learned=Learned(
+            {mall_id: known for mall_id, known in state.learned.malls.items() if mall_id == mall.id},
+            {driver_id: leg for driver_id, leg in state.learned.legs.items() if driver_id in members},
+        ),
     )
 
 
