@@ -74,21 +74,23 @@ class Forecast:
 
         An order without a promise counts as ready now.
         """
-        expected_ms, variance = self.ready_of(order, at_ms)
-        return Expected(round(expected_ms), round(sqrt(variance)))
+        to_go_ms, variance = self.ready_in(order, at_ms)
+        return Expected(at_ms + round(to_go_ms), round(sqrt(variance)))
 
-    def ready_of(self, order: Order, at_ms: int) -> tuple[float, float]:
-        """As `ready`, unrounded, with the variance in ms²; of several stores the last one counts."""
+    def ready_in(self, order: Order, at_ms: int) -> tuple[float, float]:
+        """As `ready`, but from `at_ms` on and unrounded, with the variance in ms²; of several stores the last counts.
+
+        Instants are too large for the last digits of a float: everything unsure is counted from now.
+        """
         if order.is_ready or order.ready_ms is None:
-            return float(order.ready_ms if order.ready_ms is not None else at_ms), 0.0
+            return float(order.ready_ms - at_ms if order.ready_ms is not None else 0), 0.0
         if not self.rules.use:
-            return float(order.ready_ms), 0.0
-        expected_ms, variance = self._store_ready(order.mall_id, order.stores[0], order.ready_ms, at_ms)
+            return float(order.ready_ms - at_ms), 0.0
+        to_go_ms, variance = self._store_ready(order.mall_id, order.stores[0], order.ready_ms, at_ms)
         for store_id in order.stores[1:]:
-            expected_ms, variance = later_of(
-                expected_ms, variance, *self._store_ready(order.mall_id, store_id, order.ready_ms, at_ms)
-            )
-        return expected_ms, variance
+            other = self._store_ready(order.mall_id, store_id, order.ready_ms, at_ms)
+            to_go_ms, variance = later_of(to_go_ms, variance, *other)
+        return to_go_ms, variance
 
     def wait(self, order: Order, now_ms: int, at_ms: int, variance: float) -> tuple[int, float]:
         """How long who comes to the counter at `at_ms`, give or take `variance` (ms²), waits there for the order.
@@ -98,15 +100,19 @@ class Forecast:
         """
         if order.is_ready or order.ready_ms is None:
             return 0, variance
-        ready_ms, ready_variance = self.ready_of(order, now_ms)
-        end_ms, end_variance = later_of(float(at_ms), variance, ready_ms, ready_variance)
-        return max(0, round(end_ms) - at_ms), end_variance
+        there_ms = float(at_ms - now_ms)
+        end_ms, end_variance = later_of(there_ms, variance, *self.ready_in(order, now_ms))
+        return max(0, round(end_ms - there_ms)), end_variance
 
     def promised(self, order: Order) -> int | None:
         """When an order will be ready, told by nothing but its promise and what was learned before it."""
         if order.ready_ms is None:
             return None
-        return round(self._unconditional(order.mall_id, order.stores, order.ready_ms))
+        beliefs = [self.store_belief(order.mall_id, store_id, order.ready_ms) for store_id in order.stores]
+        late_ms, variance = beliefs[0].mean, beliefs[0].sd ** 2
+        for belief in beliefs[1:]:
+            late_ms, variance = later_of(late_ms, variance, belief.mean, belief.sd**2)
+        return order.ready_ms + round(late_ms)
 
     def store_belief(self, mall_id: str, store_id: str, promise_ms: int) -> Belief:
         """How late (ms) a store is with a promise for that hour: prior, mall, store, its hour, each on the last."""
@@ -128,7 +134,7 @@ class Forecast:
         return speaking_share(store)
 
     def _store_ready(self, mall_id: str, store_id: str, promise_ms: int, at_ms: int) -> tuple[float, float]:
-        """Mean and variance of the instant a store is ready, it being silent at `at_ms`.
+        """Mean and variance of how long after `at_ms` a store is ready, it being silent until then.
 
         Silence proves something only of a store that speaks: the share that does is moved to what is expected beyond
         now, the rest is left where it was.
@@ -139,17 +145,10 @@ class Forecast:
             belief = self.store_belief(mall_id, store_id, promise_ms)
             habit = self._habits[key] = belief.mean, belief.sd, self.speaks(mall_id, store_id)
         late, sd, share = habit
-        mean = promise_ms + late
-        later, later_variance = above(mean, sd, at_ms)
+        mean = promise_ms - at_ms + late
+        later, later_variance = above(mean, sd, 0.0)
         variance = share * later_variance + (1.0 - share) * sd * sd + share * (1.0 - share) * (later - mean) ** 2
         return share * later + (1.0 - share) * mean, variance
-
-    def _unconditional(self, mall_id: str, stores: tuple[str, ...], promise_ms: int) -> float:
-        beliefs = [self.store_belief(mall_id, store_id, promise_ms) for store_id in stores]
-        mean, variance = beliefs[0].mean, beliefs[0].sd ** 2
-        for belief in beliefs[1:]:
-            mean, variance = later_of(mean, variance, belief.mean, belief.sd**2)
-        return promise_ms + mean
 
     # ------------------------------------------------------------ driving
 
@@ -221,8 +220,8 @@ class Forecast:
         mall = self.learned.malls.get(mall_id)
         known = mall if mall is not None else UNKNOWN_MALL
         misses = known.aboard if on_board else known.assigned
-        low_ms = round(eta_ms + misses.low * sd_ms)
-        high_ms = round(eta_ms + misses.high * sd_ms)
+        low_ms = eta_ms + round(misses.low * sd_ms)
+        high_ms = eta_ms + round(misses.high * sd_ms)
         return min(eta_ms, max(at_ms, low_ms)), max(eta_ms, high_ms)
 
 
