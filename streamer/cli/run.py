@@ -25,6 +25,7 @@ from streamer.edge.journal.retention import DAYS, MAX_DAYS
 from streamer.edge.link import link_secret
 from streamer.edge.recordings.fixtures import find_fixture
 from streamer.edge.server import LOOPBACK, LiveOptions, Streamer, origins_of, run_live
+from streamer.edge.travel_http import RoutingRules
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only with --public
 DEFAULT_FIXTURE = "saturday-rush"
@@ -43,6 +44,8 @@ class ServeFile(Struct, frozen=True, forbid_unknown_fields=True):
     """Pages, besides the dashboard's own, that may open driver sockets: `https://drivers.example`."""
     retention_days: Annotated[int, Meta(ge=1, le=MAX_DAYS)] | None = None
     settings: Settings | None = None
+    routing: RoutingRules = RoutingRules()
+    """Where the autopilot's driving times come from: `kind = "osrm"` or `"valhalla"` and `url`; else the model."""
 
 
 def demo(
@@ -92,6 +95,7 @@ def serve(
         port=ingest_port or file.ingest_port or 8765,
         origins=(*origins_of(dashboard_port), *file.origins),
         retention_days=retention_days or file.retention_days or DAYS,
+        routing=file.routing,
     )
     check_free(host, options.port)
     check_free(host, dashboard_port)

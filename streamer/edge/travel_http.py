@@ -12,13 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 import numpy as np
 import structlog
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from numpy.typing import NDArray
 
 from streamer.core.travel import Travel
@@ -62,8 +61,13 @@ class RoutingRules(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Raises ValueError for a server without an address, which decoding reports with the place in the file."""
-        address = urlsplit(self.url)
-        if self.kind != "model" and (address.scheme not in {"http", "https"} or not address.hostname):
+        try:
+            address = httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"url: {error}") from error
+        if address.port is not None and address.port > 65_535:
+            raise ValueError(f"url: there is no port {address.port}")
+        if self.kind != "model" and (address.scheme not in {"http", "https"} or not address.host):
             raise ValueError(f"routing by {self.kind} needs url: http://HOST:PORT")
 
 
@@ -89,7 +93,7 @@ class RoutingTally(Struct):
     """Running counts for `/metrics`; `failures` by what was wrong."""
 
     requests: int = 0
-    failures: dict[str, int] = {}
+    failures: dict[str, int] = field(default_factory=dict)
     cells_cached: int = 0
     cells_fetched: int = 0
     cells_model: int = 0
@@ -128,7 +132,9 @@ class RoadTimes:
         self._failures = 0
         self._rest_until_s = -math.inf
         # The environment's proxies are for the internet; a routing server stands beside the floor.
-        self._client = httpx.AsyncClient(timeout=None, trust_env=False, limits=httpx.Limits(max_connections=AT_ONCE))
+        self._client = httpx.AsyncClient(
+            timeout=rules.timeout_ms / 1000, trust_env=False, limits=httpx.Limits(max_connections=AT_ONCE)
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -167,9 +173,9 @@ class RoadTimes:
         known: dict[tuple[Spot, Spot], int | None] = {}
         missing: dict[tuple[Spot, Spot], None] = {}
         now_s = self._now_s()
-        for pair in product(dict.fromkeys(spots), repeat=2):
-            if pair[0] == pair[1]:
-                continue
+        own = dict.fromkeys(spots)
+        pairs = [(source, target) for source in own for target in own if source != target]
+        for pair in pairs:
             entry = self._cache.get(pair)
             if entry is None or entry[1] <= now_s:
                 missing[pair] = None
@@ -251,7 +257,9 @@ class RoadTimes:
                     body += piece
                     if len(body) > MAX_ANSWER_BYTES:
                         raise RoutingError("too_long", f"more than {MAX_ANSWER_BYTES} bytes")
-        except httpx.HTTPError as error:
+        except httpx.TimeoutException as error:
+            raise RoutingError("timeout", type(error).__name__) from error
+        except (httpx.HTTPError, OSError, UnicodeError) as error:
             raise RoutingError("unreachable", f"{type(error).__name__} {error}".strip()) from error
         if response.status_code != 200:
             raise RoutingError("status", f"{response.status_code} {bytes(body[:120]).decode(errors='replace')}")
@@ -281,16 +289,22 @@ class RoadTimes:
 
 
 def _blocks(missing: list[tuple[Spot, Spot]], chunk: int) -> list[tuple[list[Spot], list[Spot]]]:
-    """Blocks of at most `chunk` sources and targets that hold every missing pair; those without any are left out."""
+    """Blocks of at most `chunk` sources and targets that hold every missing pair, and not many others.
+
+    A place that is new lacks its way to nearly all others, they only theirs to it: these two are asked apart.
+    """
     targets_of: dict[Spot, list[Spot]] = {}
     for source, target in missing:
         targets_of.setdefault(source, []).append(target)
-    sources = list(targets_of)
+    most = max(len(targets) for targets in targets_of.values())
+    new = [source for source, targets in targets_of.items() if 2 * len(targets) >= most]
+    old = [source for source, targets in targets_of.items() if 2 * len(targets) < most]
     blocks = []
-    for first in range(0, len(sources), chunk):
-        some = sources[first : first + chunk]
-        targets = list(dict.fromkeys(target for source in some for target in targets_of[source]))
-        blocks += [(some, targets[at : at + chunk]) for at in range(0, len(targets), chunk)]
+    for sources in (new, old):
+        for first in range(0, len(sources), chunk):
+            some = sources[first : first + chunk]
+            targets = list(dict.fromkeys(target for source in some for target in targets_of[source]))
+            blocks += [(some, targets[at : at + chunk]) for at in range(0, len(targets), chunk)]
     return blocks
 
 
@@ -315,16 +329,11 @@ class _OsrmTable(Struct):
 
 def _osrm(client: httpx.AsyncClient, rules: RoutingRules, sources: list[Spot], targets: list[Spot]) -> httpx.Request:
     places = ";".join(f"{lng / ROUNDED:.4f},{lat / ROUNDED:.4f}" for lat, lng in (*sources, *targets))
-    numbers = [
-        ";".join(map(str, part)) for part in (range(len(sources)), range(len(sources), _count(sources, targets)))
-    ]
-    query = f"sources={numbers[0]}&destinations={numbers[1]}&annotations=duration"
+    first = ";".join(str(number) for number in range(len(sources)))
+    second = ";".join(str(len(sources) + number) for number in range(len(targets)))
+    query = f"sources={first}&destinations={second}&annotations=duration"
     url = f"{rules.url.rstrip('/')}/table/v1/{rules.profile or 'driving'}/{places}?{query}"
     return client.build_request("GET", url)
-
-
-def _count(sources: list[Spot], targets: list[Spot]) -> int:
-    return len(sources) + len(targets)
 
 
 def _read_osrm(body: bytes) -> Answered:
