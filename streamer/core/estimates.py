@@ -137,10 +137,13 @@ class Quantiles(Struct):
     high: float
     n: int = 0
 
-    def add(self, miss: float, first_step: float = 0.5, least_step: float = 0.04) -> None:
-        """Learns from one miss: (what happened - what was expected) / its predicted standard deviation."""
+    def add(self, miss: float, first_step: float = 0.2, least_step: float = 0.02) -> None:
+        """Learns from one miss: (what happened - what was expected) / its predicted standard deviation.
+
+        Steps are shares of the distance between the two, so that a floor ten times vaguer is found out as soon.
+        """
         self.n += 1
-        step = max(least_step, first_step / sqrt(self.n))
+        step = max(least_step, first_step / sqrt(self.n)) * max(0.5, self.high - self.low)
         self.low += step * (0.1 - (miss < self.low))
         self.high += step * (0.9 - (miss < self.high))
         self.high = max(self.high, self.low)

@@ -20,9 +20,9 @@ HOUR_MS = 3_600_000
 PAIR_RES = 7
 """Some 5 km² a hex, a neighbourhood: fine enough for a freeway or a river, coarse enough to be driven often."""
 
-READY_PRIOR = Belief(0.0, (6 * 60_000.0) ** 2, 1.0)
+READY_PRIOR = Belief(0.0, (6 * 60_000.0) ** 2, 4.0)
 """Before anything is known stores keep their promises, give or take six minutes (assumed; learned within a day)."""
-DRIVE_PRIOR = Belief(0.0, 0.25**2, 1.0)
+DRIVE_PRIOR = Belief(0.0, 0.25**2, 4.0)
 """The model is right but for a quarter (assumed)."""
 LEAVE_PRIOR, LEAVE_WEIGHT = Belief(0.0, 60_000.0**2, 1.0), 4.0
 """From the last pick-up to the mall's edge it takes the walk out and nothing more, give or take a minute (assumed)."""

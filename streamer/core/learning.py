@@ -15,10 +15,8 @@ from streamer.core.state import Driver, Order, Tally
 
 WILD_MS = 4 * HOUR_MS
 """A store further than this off its promise has mistyped one of the two."""
-FRESH_MS = 45_000
-"""A leg begins and ends where the driver's fix is younger than this."""
 SILENCE_MS = 90_000
-"""A driver not heard for so long on its way may have done anything."""
+"""A driver not heard for so long may have done anything, and is where its last fix says only until then."""
 STILL_MS, STILL_M = 180_000, 60.0
 """Nobody stands at a light this long within this many metres: the driver stopped for something else."""
 LONGEST_LEAVE_MS = 20 * 60_000
@@ -228,7 +226,7 @@ def _last_shares(beliefs: list[Belief], late: float) -> list[float]:
 
 
 def _is_fresh(driver: Driver, at_ms: int) -> bool:
-    return at_ms - driver.received_ms <= FRESH_MS
+    return at_ms - driver.received_ms <= SILENCE_MS
 
 
 def _miss(said: SaidEta, at_ms: int) -> float:
