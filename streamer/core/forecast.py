@@ -39,8 +39,8 @@ LEAST_SD_MS = 20_000.0
 """No ETA is surer than this: a report is pressed sooner or later."""
 
 
-UNKNOWN_MALL = MallLearned()
-"""What is taken for granted of a mall where nothing has happened yet; never written to."""
+NOTHING, UNKNOWN_STORE, UNKNOWN_MALL = Moments(), StoreLearned(), MallLearned()
+"""What is known of what has not been seen yet; never written to."""
 
 
 class Expected(Struct, frozen=True):
@@ -57,15 +57,20 @@ class Forecast:
         self.travel = travel
         self.learned = learned
         self.rules = rules
-        # Asked for on every tick of every route, and changed only when something is learned: see `forget`.
+        # Asked for on every tick of every route, and changed only when something is learned: see `forget_stores`.
         self._cells: dict[tuple[float, float], int] = {}
         self._habits: dict[tuple[str, str, int], tuple[float, float, float]] = {}
+        self._drives: dict[tuple[str, int, float, float, float, float], tuple[int, float]] = {}
         self._paces: dict[tuple[str, int, int, int], tuple[float, float]] = {}
 
-    def forget(self) -> None:
-        """Something was learned: what was worked out before is not to be used again."""
+    def forget_stores(self) -> None:
+        """Something was learned of a store: what was worked out before is not to be used again."""
         self._habits.clear()
+
+    def forget_drives(self) -> None:
+        """Something was learned of driving: likewise."""
         self._paces.clear()
+        self._drives.clear()
 
     # ------------------------------------------------------------ stores
 
@@ -116,22 +121,14 @@ class Forecast:
 
     def store_belief(self, mall_id: str, store_id: str, promise_ms: int) -> Belief:
         """How late (ms) a store is with a promise for that hour: prior, mall, store, its hour, each on the last."""
-        mall = self.learned.malls.get(mall_id)
-        if mall is None:
-            return READY_PRIOR
-        belief = shrunk(READY_PRIOR, mall.ready, MALL_WEIGHT)
-        store = mall.stores.get(store_id)
-        if store is None:
-            return belief
-        belief = shrunk(belief, store.any_hour, STORE_WEIGHT)
-        hour = store.hours.get(hour_of(promise_ms))
-        return belief if hour is None else shrunk(belief, hour, STORE_HOUR_WEIGHT)
+        mall = self.learned.malls.get(mall_id, UNKNOWN_MALL)
+        store = mall.stores.get(store_id, UNKNOWN_STORE)
+        belief = shrunk(shrunk(READY_PRIOR, mall.ready, MALL_WEIGHT), store.any_hour, STORE_WEIGHT)
+        return shrunk(belief, store.hours.get(hour_of(promise_ms), NOTHING), STORE_HOUR_WEIGHT)
 
     def speaks(self, mall_id: str, store_id: str) -> float:
         """The share of orders of which the store says that they are ready."""
-        mall = self.learned.malls.get(mall_id)
-        store = mall.stores.get(store_id) if mall is not None else None
-        return speaking_share(store)
+        return speaking_share(self.learned.malls.get(mall_id, UNKNOWN_MALL).stores.get(store_id, UNKNOWN_STORE))
 
     def _store_ready(self, mall_id: str, store_id: str, promise_ms: int, at_ms: int) -> tuple[float, float]:
         """Mean and variance of how long after `at_ms` a store is ready, it being silent until then.
@@ -161,9 +158,20 @@ class Forecast:
         self, mall_id: str, at_ms: int, lat1: float, lng1: float, lat2: float, lng2: float
     ) -> tuple[int, float]:
         """As `drive`, with the variance in ms²."""
-        model_ms = self.travel.drive_ms(lat1, lng1, lat2, lng2)
         if not self.rules.use:
-            return model_ms, 0.0
+            return self.travel.drive_ms(lat1, lng1, lat2, lng2), 0.0
+        # Most legs of a route are from door to door, and the same on every tick.
+        leg = (mall_id, at_ms // HOUR_MS, lat1, lng1, lat2, lng2)
+        drive = self._drives.get(leg)
+        if drive is None:
+            if len(self._drives) >= CELLS_KEPT:
+                self._drives.clear()
+            drive = self._drives[leg] = self._worked_out(mall_id, at_ms, lat1, lng1, lat2, lng2)
+        return drive
+
+    def _worked_out(
+        self, mall_id: str, at_ms: int, lat1: float, lng1: float, lat2: float, lng2: float
+    ) -> tuple[int, float]:
         key = (mall_id, hour_of(at_ms), self._cell(lat1, lng1), self._cell(lat2, lng2))
         pace = self._paces.get(key)
         if pace is None:
@@ -171,18 +179,14 @@ class Forecast:
                 self._paces.clear()
             belief = self.drive_belief(mall_id, at_ms, lat1, lng1, lat2, lng2)
             pace = self._paces[key] = exp(belief.mean), belief.variance * (1.0 + 1.0 / belief.weight)
-        expected = model_ms * pace[0]
+        expected = self.travel.drive_ms(lat1, lng1, lat2, lng2) * pace[0]
         return round(expected), expected * expected * pace[1]
 
     def drive_belief(self, mall_id: str, at_ms: int, lat1: float, lng1: float, lat2: float, lng2: float) -> Belief:
         """log(actual / model) of such a drive: prior, mall, hour, pair of hexes, each resting on the last."""
-        mall = self.learned.malls.get(mall_id)
-        if mall is None:
-            return DRIVE_PRIOR
+        mall = self.learned.malls.get(mall_id, UNKNOWN_MALL)
         by_hour = hour_belief(mall, at_ms)
-        pair = mall.drive_pairs.get(self.pair(lat1, lng1, lat2, lng2))
-        if pair is None:
-            return by_hour
+        pair = mall.drive_pairs.get(self.pair(lat1, lng1, lat2, lng2), NOTHING)
         left = shrunk(Belief(0.0, by_hour.variance, by_hour.weight), pair, PAIR_WEIGHT)
         return Belief(by_hour.mean + left.mean, left.variance, left.weight)
 
@@ -201,9 +205,9 @@ class Forecast:
 
     def leave_of(self, mall_id: str) -> tuple[int, float]:
         """What it takes to get out of a mall beyond the walk: loading, the lot. Mean (ms, never below 0), variance."""
-        mall = self.learned.malls.get(mall_id)
-        if mall is None or not self.rules.use:
+        if not self.rules.use:
             return 0, 0.0
+        mall = self.learned.malls.get(mall_id, UNKNOWN_MALL)
         belief = shrunk(LEAVE_PRIOR, mall.leave, LEAVE_WEIGHT)
         return max(0, round(belief.mean)), belief.variance
 
@@ -217,8 +221,7 @@ class Forecast:
         """Between when and when four of five such deliveries come, by this mall's own misses; None without a spread."""
         if not self.rules.use:
             return None
-        mall = self.learned.malls.get(mall_id)
-        known = mall if mall is not None else UNKNOWN_MALL
+        known = self.learned.malls.get(mall_id, UNKNOWN_MALL)
         misses = known.aboard if on_board else known.assigned
         low_ms = eta_ms + round(misses.low * sd_ms)
         high_ms = eta_ms + round(misses.high * sd_ms)
@@ -233,11 +236,10 @@ def hour_of(at_ms: int) -> int:
 def hour_belief(mall: MallLearned, at_ms: int) -> Belief:
     """log(actual / model) of any drive of a mall at that hour."""
     belief = shrunk(DRIVE_PRIOR, mall.drive, DRIVE_WEIGHT)
-    hour = mall.drive_hours.get(hour_of(at_ms))
-    return belief if hour is None else shrunk(belief, hour, DRIVE_HOUR_WEIGHT)
+    return shrunk(belief, mall.drive_hours.get(hour_of(at_ms), NOTHING), DRIVE_HOUR_WEIGHT)
 
 
-def speaking_share(store: StoreLearned | None) -> float:
+def speaking_share(store: StoreLearned) -> float:
     """The share of orders of which a store says that they are ready, 0-1."""
-    own = store.speaks if store is not None else Moments()
+    own = store.speaks
     return (own.weight * own.mean + SPEAKS_WEIGHT * SPEAKS_PRIOR) / (own.weight + SPEAKS_WEIGHT)

@@ -65,7 +65,7 @@ class Learning:
         for store_id in order.stores:
             speaks = self._store(order.mall_id, store_id).speaks
             speaks.add(float(order.is_ready), self.rules.store_kept)
-        self.forecast.forget()
+        self.forecast.forget_stores()
         if order.is_ready or order.ready_ms is None:
             return
         handing_ms = self.forecast.travel.rules.pickup_ms
@@ -100,7 +100,7 @@ class Learning:
         mall.ready.add(late, kept * 4.0, weight, variance)
         store.any_hour.add(late, kept, weight, variance)
         hour.add(late, kept, weight, variance)
-        self.forecast.forget()
+        self.forecast.forget_stores()
 
     def _score_ready(self, mall: MallLearned, order: Order, promise_ms: int, ready_ms: int) -> None:
         """Holds promise and forecast against what came; the forecast is the one made with the promise."""
@@ -177,7 +177,7 @@ class Learning:
         moments.add(left, kept)
         # Put back at the end: the first is the one driven longest ago.
         mall.drive_pairs[pair] = moments
-        self.forecast.forget()
+        self.forecast.forget_drives()
         while len(mall.drive_pairs) > self.rules.pairs_kept:
             del mall.drive_pairs[next(iter(mall.drive_pairs))]
 

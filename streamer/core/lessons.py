@@ -14,6 +14,8 @@ from streamer.core.forecast import (
     DRIVE_WEIGHT,
     LEAVE_PRIOR,
     LEAVE_WEIGHT,
+    UNKNOWN_MALL,
+    UNKNOWN_STORE,
     Forecast,
     speaking_share,
 )
@@ -98,7 +100,7 @@ class Lessons(Struct, frozen=True):
 
 def lessons(state: State, mall: Mall, forecast: Forecast) -> Lessons:
     """What was learned at a mall up to now."""
-    known = state.learned.malls.get(mall.id) or MallLearned()
+    known = state.learned.malls.get(mall.id, UNKNOWN_MALL)
     tally = state.tallies.get(mall.id) or Tally()
     return Lessons(
         mall.id,
@@ -115,12 +117,11 @@ def lessons(state: State, mall: Mall, forecast: Forecast) -> Lessons:
 
 def _store(known: MallLearned, mall: Mall, store_id: str, name: str, forecast: Forecast, at_ms: int) -> StoreLesson:
     belief = forecast.store_belief(mall.id, store_id, at_ms)
-    store = known.stores.get(store_id)
-    score = store.score if store is not None else Score()
-    orders = store.any_hour.weight if store is not None else 0.0
+    store = known.stores.get(store_id, UNKNOWN_STORE)
     return StoreLesson(
-        store_id, name, round(belief.mean), round(belief.sd), round(orders, 2), round(speaking_share(store), 3),
-        score.n, *_errors_ms(score),
+        store_id, name, round(belief.mean), round(belief.sd), round(store.any_hour.weight, 2),
+        round(speaking_share(store), 3),
+        store.score.n, *_errors_ms(store.score),
     )  # fmt: skip
 
 
