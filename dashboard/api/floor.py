@@ -49,6 +49,17 @@ async def kpis(mall_id: models.Id | None = None) -> Response:
 
 
 @router.get(
+    "/learned",
+    dependencies=[needs("viewer")],
+    responses={200: {"model": models.Lessons}, 404: {"model": models.Problem}},
+    summary="What a mall has taught the floor",
+)
+async def learned(mall_id: Annotated[models.Id, Query()]) -> Response:
+    """How late its stores are, how its roads drive, how often deliveries came within their interval."""
+    return respond(await ask("learned", {"mall_id": mall_id}))
+
+
+@router.get(
     "/state",
     dependencies=[needs("viewer")],
     responses={200: {"model": models.EngineState}},

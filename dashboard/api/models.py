@@ -210,6 +210,8 @@ class Order(OrderBody):
     risk: Risk
     eta_pickup_ms: int | None
     eta_dropoff_ms: int | None
+    eta_low_ms: int | None = Field(default=None, description="four of five come between this and eta_high_ms")
+    eta_high_ms: int | None = None
     updated_ms: int
     offered_until_ms: int | None = Field(description="when an offer lapses that its driver has not answered")
     advice: Advice | None = Field(description="what the autopilot makes of it while it is in the queue")
@@ -430,6 +432,8 @@ class Kpis(BaseModel):
     offers: int = Field(description="orders the autopilot gave out for a driver to accept")
     declined: int
     lapsed: int = Field(description="offers nobody answered in time")
+    eta_inside_share: float | None = Field(default=None, description="within the interval said at assignment, 0-1")
+    eta_error_ms: int | None = Field(default=None, description="mean absolute error of the ETA said at assignment")
 
 
 class AutopilotWorker(BaseModel):
@@ -459,6 +463,68 @@ class Autopilots(BaseModel):
     """The autopilot of every mall in scope."""
 
     items: list[AutopilotOfMall]
+
+
+class StoreLesson(BaseModel):
+    """How late a store is (ready less promised, ms), and mean absolute errors of its promise and of the forecast."""
+
+    store_id: str
+    name: str
+    late_ms: int
+    sd_ms: int
+    orders: float
+    speaks: float = Field(description="share of orders of which the store says that they are ready, 0-1")
+    scored: int
+    promise_error_ms: int | None
+    learned_error_ms: int | None
+
+
+class HourLesson(BaseModel):
+    """Actual over model driving time at an hour of the UTC day."""
+
+    utc_hour: int
+    factor: float
+    drives: float
+
+
+class DriveLesson(BaseModel):
+    """Actual over model driving time, and the mean absolute percentage errors (0-1) of both."""
+
+    factor: float
+    spread: float
+    drives: float
+    pairs: int
+    hours: list[HourLesson]
+    leave_ms: int
+    scored: int
+    model_error: float | None
+    learned_error: float | None
+
+
+class EtaLesson(BaseModel):
+    """Deliveries against an ETA said once; `low` and `high` end the next interval, in standard deviations."""
+
+    scored: int
+    inside_share: float | None = Field(description="within the interval, meant to be 0.8")
+    error_ms: int | None
+    width_ms: int | None
+    low: float
+    high: float
+
+
+class Lessons(BaseModel):
+    """What one mall has taught the floor."""
+
+    mall_id: str
+    learning: bool
+    used: bool
+    stores: list[StoreLesson]
+    ready_scored: int
+    ready_promise_error_ms: int | None
+    ready_learned_error_ms: int | None
+    drive: DriveLesson
+    eta_assigned: EtaLesson
+    eta_aboard: EtaLesson
 
 
 class EngineState(BaseModel):

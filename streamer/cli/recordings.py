@@ -5,7 +5,7 @@ It must not know what is in a fixture.
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from streamer.cli.shown import DEFAULT_DATA, DataOption, JsonOption, MallsOption, counting, measuring
 from streamer.core.errors import ConfigurationError
+from streamer.core.lessons import Lessons
 from streamer.edge.journal.database import JournalReader
 from streamer.edge.journal.layout import utc
 from streamer.edge.recordings.fixtures import SUFFIX, Companion, find_fixture, read_companion
@@ -49,6 +50,7 @@ def replay(
         int | None, typer.Option(metavar="MS", help="Stop here: UTC epoch ms, or ms since the play began.")
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Exit 1 unless the hash is the stored one.")] = False,
+    learned: Annotated[bool, typer.Option("--learned", help="Also print what the floor learned.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recording through the engine and print figures and state hash."""
@@ -65,6 +67,8 @@ def replay(
         print(msgspec.json.encode(fields).decode())
     else:
         _print_outcome(path, outcome)
+        for mall in outcome.learned if learned else ():
+            _print_learned(mall)
     if companion is not None and not verified:
         raise ConfigurationError(f"{path.name} replays to {outcome.hash}, and {companion.hash} is stored beside it")
 
@@ -97,7 +101,7 @@ def _policy_name(name: str) -> "PolicyName":
 
     if name not in POLICIES:
         raise typer.BadParameter(f"{name!r} is no policy: {', '.join(POLICIES)}")
-    return cast("PolicyName", name)
+    return name
 
 
 def simulate(
@@ -113,9 +117,7 @@ def simulate(
     api: Annotated[str, typer.Option(metavar="URL", help="The dashboard, for --connect.")] = "http://127.0.0.1:8050",
     api_token: Annotated[str, typer.Option(envvar="MALLARD_API_TOKEN", help="An API token, for --connect.")] = "",
     dispatch: Annotated[bool, typer.Option("--dispatch/--no-dispatch", help="With --connect, give orders out.")] = True,
-    policy: Annotated[
-        str, typer.Option(metavar="NAME", help="With --out, who gives out: plan or nearest.")
-    ] = "plan",
+    policy: Annotated[str, typer.Option(metavar="NAME", help="With --out, who gives out: plan or nearest.")] = "plan",
 ) -> None:
     """Make a seeded synthetic day: a fixture, or real sockets against a running floor."""
     if (out is None) == (connect is None):
@@ -173,8 +175,33 @@ def _print_outcome(path: Path, outcome: Outcome) -> None:
     table = Table("figure", "value", title=path.name.removesuffix(SUFFIX))
     for name, value in msgspec.structs.asdict(outcome.kpis).items():
         table.add_row(name, "–" if value is None else f"{value:,}")
-    console = Console()
-    console.print(table)
+    Console().print(table)
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(outcome.at_ms / 1000))
     print(f"{outcome.inputs:,} inputs, {outcome.effective:,} took effect, until {until} UTC")
     print(f"state {outcome.hash}")
+
+
+def _print_learned(mall: Lessons) -> None:
+    """Errors without and with what was learned, each predicted before it was learned from."""
+    table = Table("what", "n", "without", "with", title=f"learned at {mall.mall_id}")
+    ready = mall.ready_promise_error_ms, mall.ready_learned_error_ms
+    table.add_row("store ready, mean error", f"{mall.ready_scored}", *map(_minutes, ready))
+    for store in mall.stores:
+        if store.scored:
+            both = store.promise_error_ms, store.learned_error_ms
+            table.add_row(f"  {store.name}", f"{store.scored}", *map(_minutes, both))
+    drive = mall.drive
+    table.add_row("drive, mean error", f"{drive.scored}", *map(_share, (drive.model_error, drive.learned_error)))
+    for when, eta in (("assigned", mall.eta_assigned), ("collected", mall.eta_aboard)):
+        table.add_row(f"inside the interval said when {when}", f"{eta.scored}", "", _share(eta.inside_share))
+        table.add_row("  its width, mean", "", "", _minutes(eta.width_ms))
+        table.add_row("  ETA, mean error", "", "", _minutes(eta.error_ms))
+    Console().print(table)
+
+
+def _minutes(duration_ms: int | None) -> str:
+    return "–" if duration_ms is None else f"{duration_ms / 60_000:.2f} min"
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"

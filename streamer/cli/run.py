@@ -32,6 +32,7 @@ from streamer.edge.journal.retention import DAYS, MAX_DAYS
 from streamer.edge.link import link_secret
 from streamer.edge.recordings.fixtures import find_fixture
 from streamer.edge.server import LOOPBACK, LiveOptions, Streamer, origins_of, run_live
+from streamer.edge.travel_http import RoutingRules
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only with --public
 DEFAULT_FIXTURE = "saturday-rush"
@@ -52,6 +53,8 @@ class ServeFile(Struct, frozen=True, forbid_unknown_fields=True):
     autopilot: AutopilotMode | None = None
     """Its mode where nobody has set one."""
     settings: Settings | None = None
+    routing: RoutingRules = RoutingRules()
+    """Where the autopilot's driving times come from: `kind = "osrm"` or `"valhalla"` and `url`; else the model."""
 
 
 def demo(
@@ -103,6 +106,7 @@ def serve(
         origins=(*origins_of(dashboard_port), *file.origins),
         retention_days=retention_days or file.retention_days or DAYS,
         autopilot=autopilot or file.autopilot,
+        routing=file.routing,
     )
     check_free(host, options.port)
     check_free(host, dashboard_port)

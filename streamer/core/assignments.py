@@ -4,8 +4,12 @@ It must not know who decided, or whether it was allowed: `commands` and `reports
 is a fencing token: a driver that presents an older one than its order carries speaks of an assignment that is over.
 """
 
+from math import sqrt
+
 from streamer.core import drivers as driving
 from streamer.core.events import DriverChanged, Id, OrderChanged, Output, RouteChanged, Stop
+from streamer.core.forecast import LEAST_SD_MS, PARK_SPREAD, SERVICE_SPREAD
+from streamer.core.learning import Learning
 from streamer.core.orders import COMING_BACK, ON_BOARD, QUEUED, Step, advance
 from streamer.core.routes import Planner, passed, place_of, timed, without
 from streamer.core.settings import AutopilotRules, Settings
@@ -13,6 +17,8 @@ from streamer.core.state import Driver, Order, Risk, State, Tally
 
 ETA_STEP_MS = 15_000
 """An ETA that moved by less is left as it was: people read minutes."""
+INTERVAL_STEP_MS = 60_000
+"""The ends of an interval are vaguer than its middle, and so is what people make of them."""
 
 
 class Assignments:
@@ -22,6 +28,7 @@ class Assignments:
         self.state = state
         self.planner = planner
         self.settings = settings
+        self.learning = Learning(planner.forecast)
 
     def tally(self, mall_id: str) -> Tally:
         """The running figures of a mall."""
@@ -76,7 +83,7 @@ class Assignments:
         if order.status in QUEUED:
             self.refresh_queued(order, at_ms)
         else:
-            order.eta_pickup_ms = order.eta_dropoff_ms = None
+            order.eta_pickup_ms = order.eta_dropoff_ms = order.eta_low_ms = order.eta_high_ms = None
             order.risk = "on_time"
 
     def lapse(self, order: Order, at_ms: int, actor: str) -> list[Output]:
@@ -105,6 +112,7 @@ class Assignments:
     def turn_back(self, order: Order, driver: Driver) -> None:
         """A delivery failed: its stop becomes a return to the store it came from, at the end of the route."""
         pickup, _ = self.planner.stops_for(order)
+        order.eta_low_ms = order.eta_high_ms = None
         driver.route = (*without(driver.route, order.id), Stop("return", order.id, pickup.lat, pickup.lng))
 
     def depart(self, driver: Driver, mall_id: str, at_ms: int) -> list[str]:
@@ -156,25 +164,39 @@ class Assignments:
         for visit in visits:
             if visit.stop.kind == "dropoff":
                 order = self.state.orders[visit.stop.order_id]
-                if self._set_etas(order, pickups.get(order.id, order.picked_up_ms), visit.eta_ms, at_ms, exact):
+                pickup_ms = pickups.get(order.id, order.picked_up_ms)
+                if self._set_etas(order, pickup_ms, visit.eta_ms, at_ms, visit.variance, exact):
                     outputs.append(OrderChanged(order.id, order.mall_id, versioned=False))
         return outputs
 
     def refresh_queued(self, order: Order, at_ms: int) -> bool:
-        """ETA of an order nobody has: a driver found within `unassigned_search_ms`, the store ready as promised.
+        """ETA of an order nobody has: a driver found within `unassigned_search_ms`, the store ready as expected.
 
         Returns whether it visibly moved.
         """
-        travel, mall = self.planner.travel, self.planner.floor.malls[order.mall_id]
-        found_ms = at_ms + self.settings.risk.unassigned_search_ms + travel.rules.park_ms
-        ready_ms = found_ms if order.is_ready or order.ready_ms is None else order.ready_ms
+        travel, forecast = self.planner.travel, self.planner.forecast
+        mall, rules = self.planner.floor.malls[order.mall_id], travel.rules
+        search_ms = self.settings.risk.unassigned_search_ms
         walk_ms = travel.walk_ms(mall, order.stores)
-        pickup_ms = max(found_ms + walk_ms // 2, ready_ms) + travel.rules.pickup_ms
-        drive_ms = travel.drive_ms(mall.lat, mall.lng, order.dropoff.lat, order.dropoff.lng)
-        dropoff_ms = pickup_ms + walk_ms // 2 + drive_ms + travel.rules.dropoff_ms // 2
-        return self._set_etas(order, pickup_ms, dropoff_ms, at_ms)
+        counter_ms = at_ms + search_ms + rules.park_ms + walk_ms // 2
+        # Somebody may be found at once, or only in twice the time allowed for it.
+        variance = forecast.doubt(search_ms, 0.5) + forecast.doubt(rules.park_ms, PARK_SPREAD)
+        wait_ms, variance = forecast.wait(order, at_ms, counter_ms, variance)
+        pickup_ms = counter_ms + wait_ms + rules.pickup_ms
+        drive_ms, doubt = forecast.drive_of(
+            order.mall_id, pickup_ms, mall.lat, mall.lng, order.dropoff.lat, order.dropoff.lng
+        )
+        dropoff_ms = pickup_ms + walk_ms // 2 + drive_ms + rules.dropoff_ms // 2
+        variance += doubt + forecast.doubt(rules.pickup_ms + rules.dropoff_ms // 2, SERVICE_SPREAD)
+        return self._set_etas(order, pickup_ms, dropoff_ms, at_ms, variance)
 
-    def _set_etas(self, order: Order, pickup_ms: int | None, dropoff_ms: int, at_ms: int, exact: bool = False) -> bool:
+    def _set_etas(
+        self, order: Order, pickup_ms: int | None, dropoff_ms: int, at_ms: int, variance: float, exact: bool = False
+    ) -> bool:
+        sd_ms = max(LEAST_SD_MS, sqrt(variance))
+        interval = self.planner.forecast.interval(order.mall_id, order.status in ON_BOARD, dropoff_ms, sd_ms, at_ms)
+        self.learning.say(order, dropoff_ms, sd_ms, interval)
+        low_ms, high_ms = interval or (None, None)
         risk = risk_of(order.due_ms, dropoff_ms, at_ms, self.settings.risk.at_risk_ms)
         moved = (
             exact
@@ -182,10 +204,13 @@ class Assignments:
             or abs(order.eta_dropoff_ms - dropoff_ms) >= ETA_STEP_MS
             or (order.eta_pickup_ms is None) != (pickup_ms is None)
             or abs((order.eta_pickup_ms or 0) - (pickup_ms or 0)) >= ETA_STEP_MS
+            or abs((order.eta_low_ms or 0) - (low_ms or 0)) >= INTERVAL_STEP_MS
+            or abs((order.eta_high_ms or 0) - (high_ms or 0)) >= INTERVAL_STEP_MS
             or risk != order.risk
         )
         if moved:
             order.eta_pickup_ms, order.eta_dropoff_ms, order.risk = pickup_ms, dropoff_ms, risk
+            order.eta_low_ms, order.eta_high_ms = low_ms, high_ms
         return moved
 
 

@@ -166,8 +166,11 @@ def _apply(
             assignments.take(order, step, *said, command_id)
             assignments.tally(order.mall_id).cancelled += 1
         case "ready" | "promise":
-            order.is_ready = step == "ready"
-            order.ready_ms = at_ms if item.ready_ms is None else item.ready_ms
+            ready_ms = at_ms if item.ready_ms is None else item.ready_ms
+            if step == "ready":
+                assignments.learning.ready(order, ready_ms)
+            order.is_ready, order.ready_ms = step == "ready", ready_ms
+            assignments.learning.promised(order)
             advance(order, step, *said, {"ready_ms": str(order.ready_ms)}, command_id)
         case _:
             _set_flags(order, step in {"hold"}, step in {"pin"})

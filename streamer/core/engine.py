@@ -3,11 +3,11 @@
 It must not know the clock, the network, the disk, or whether the floor is live, replayed or simulated.
 
     Ping    duplicate? -> acceptable? -> believable? -> remember it -> hex -> fences -> marker -> indexes
-    Report  repeat? -> whose order, which number? -> legal step? -> status, route, ETA, risk
+    Report  repeat? -> whose order, which number? -> legal step? -> status -> learn -> route, ETA, risk
     Order   key? -> mall, stores, drop-off -> number it -> ETA, risk
     Command key? -> version -> legal step? -> driver fit? -> assignment number, route, ETA, risk -> kept for undo
     Plan    advice on what is still in the queue
-    Tick    dwell -> silence -> ETA, risk -> offers nobody answered -> forget what is long over
+    Tick    dwell -> silence -> legs -> ETA, risk -> offers nobody answered -> forget what is long over
 """
 
 from collections.abc import Iterator
@@ -41,6 +41,7 @@ from streamer.core.events import (
     Verdict,
 )
 from streamer.core.fences import FenceEvent, FenceIndex, dwells, is_settled, observe
+from streamer.core.forecast import Forecast
 from streamer.core.hexes import RES, DriverIndex
 from streamer.core.malls import Floor
 from streamer.core.orders import ENDED, QUEUED
@@ -62,7 +63,8 @@ class Engine:
         self.floor = floor
         self.settings = settings or Settings()
         self.state = state or State()
-        self.planner = Planner(floor, Travel(self.settings.travel))
+        travel = Travel(self.settings.travel)
+        self.planner = Planner(floor, travel, Forecast(travel, self.state.learned, self.settings.learning))
         self.assignments = Assignments(self.state, self.planner, self.settings)
         self.fences = fences or FenceIndex(floor, self.settings.fences)
         self._is_usual = pings.usual(self.settings.pings)
@@ -193,6 +195,10 @@ class Engine:
         yield FenceCrossed(driver.id, fence.mall_id, fence_id, event, at_ms)
         if event == "leave" and fence.kind == "mall":
             departed = self.assignments.depart(driver, fence.mall_id, at_ms)
+            if departed:
+                orders = [self.state.orders[order_id] for order_id in departed]
+                walk_ms = self.planner.walk_out_ms(orders)
+                self.assignments.learning.left_mall(driver, orders, walk_ms, at_ms)
             yield from (OrderChanged(order_id, fence.mall_id) for order_id in departed)
 
     def _decide(
@@ -263,6 +269,7 @@ class Engine:
             if dwells(presence, at_ms, self.settings.fences):
                 mall_id = self.fences.fences[fence_id].mall_id
                 outputs.append(FenceCrossed(driver.id, mall_id, fence_id, "dwell", at_ms))
+        self.assignments.learning.watch(driver, at_ms)
         outputs.extend(self.assignments.refresh(driver, at_ms))
         state = driving.state_of(driver, self.state.orders, at_ms, self.settings)
         if state != driver.state:

@@ -30,6 +30,7 @@ def place(assignments: Assignments, at_ms: int, item: OrderPlaced, command_id: s
     state.orders[order.id] = order
     if item.external_id is not None:
         state.external[external] = order.id
+    assignments.learning.promised(order)
     assignments.refresh_queued(order, at_ms)
     return (CommandDone(command_id, (order.id,)), OrderChanged(order.id, order.mall_id))
 

@@ -40,6 +40,10 @@ class Kpis(Struct):
     """Placed to delivered, median."""
     wait_at_store_ms: int | None = None
     """Arrival at the store to pick-up, mean."""
+    eta_inside_share: float | None = None
+    """Delivered within the interval that was said when the order was assigned, share, 0-1; meant to be 0.8."""
+    eta_error_ms: int | None = None
+    """Between that ETA and the delivery, either way, mean."""
 
 
 def kpis(state: State, mall_ids: Collection[str] | None) -> Kpis:
@@ -87,6 +91,10 @@ def _add_tallies(figures: Kpis, tallies: Collection[Tally]) -> None:
         figures.orders_per_trip = round(sum(tally.trip_orders for tally in tallies) / trips, 3)
     if waits:
         figures.wait_at_store_ms = sum(tally.wait_ms for tally in tallies) // waits
+    said = sum(tally.eta_assigned.n for tally in tallies)
+    if said:
+        figures.eta_inside_share = round(sum(tally.eta_assigned.inside for tally in tallies) / said, 4)
+        figures.eta_error_ms = sum(tally.eta_assigned.miss_ms for tally in tallies) // said
     if figures.delivered:
         figures.on_time = round(sum(tally.on_time for tally in tallies) / figures.delivered, 4)
         figures.click_to_door_ms = _median([tally.click_to_door_ms for tally in tallies])

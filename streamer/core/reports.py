@@ -100,13 +100,18 @@ def _step(assignments: Assignments, driver: Driver, order: Order, at_ms: int, re
     match report.report:
         case "arrived_at_pickup":
             order.arrived_pickup_ms = at_ms
+            assignments.learning.drop_leg(driver)
+        case "arrived_at_dropoff":
+            assignments.learning.arrived(driver, order, at_ms)
         case "picked_up":
             _collected(assignments, driver, order, at_ms)
         case "delivered":
             _delivered(assignments, order, at_ms)
+            assignments.learning.set_off(driver, at_ms)
         case "failed":
             assignments.tally(order.mall_id).failed += 1
             assignments.turn_back(order, driver)
+            assignments.learning.set_off(driver, at_ms)
         case "returned":
             assignments.finish(order)
         case _:
@@ -115,6 +120,7 @@ def _step(assignments: Assignments, driver: Driver, order: Order, at_ms: int, re
 
 
 def _collected(assignments: Assignments, driver: Driver, order: Order, at_ms: int) -> None:
+    assignments.learning.collected(order, _stood_since(assignments, driver, order), at_ms)
     assignments.pass_stop(order, driver, "pickup")
     order.picked_up_ms = order.eta_pickup_ms = at_ms
     order.is_ready = True
@@ -126,11 +132,21 @@ def _collected(assignments: Assignments, driver: Driver, order: Order, at_ms: in
         tally.wait_ms += at_ms - order.arrived_pickup_ms
 
 
+def _stood_since(assignments: Assignments, driver: Driver, order: Order) -> int | None:
+    """Since when the driver stood at the counter for this order and no other, if it said that it had arrived."""
+    if order.arrived_pickup_ms is None:
+        return None
+    others = [assignments.state.orders[order_id].picked_up_ms or 0 for order_id in driver.order_ids]
+    return max(order.arrived_pickup_ms, *others)
+
+
 def _delivered(assignments: Assignments, order: Order, at_ms: int) -> None:
     assignments.finish(order)
     order.eta_dropoff_ms = at_ms
     order.risk = "late" if at_ms > order.due_ms else "on_time"
+    order.eta_low_ms = order.eta_high_ms = None
     tally = assignments.tally(order.mall_id)
+    assignments.learning.delivered(order, tally, at_ms)
     tally.delivered += 1
     tally.on_time += at_ms <= order.due_ms
     insort(tally.click_to_door_ms, at_ms - order.placed_ms)

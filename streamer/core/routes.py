@@ -9,7 +9,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streamer.core.events import Stop
+from streamer.core.forecast import PARK_SPREAD, SERVICE_SPREAD, WALK_SPREAD, Forecast
+from streamer.core.learned import Learned
 from streamer.core.malls import Floor
+from streamer.core.settings import LearningRules
 from streamer.core.state import Driver, Order
 from streamer.core.travel import Travel
 
@@ -27,14 +30,20 @@ class Visit(Struct, frozen=True):
     drive_ms: int
     walk_ms: int
     wait_ms: int
+    variance: float = 0.0
+    """Of `eta_ms`, in ms²; 0 where nothing is known of it."""
+    left_variance: float = 0.0
+    """Of `depart_ms`."""
 
 
 class Planner:
     """Times routes and puts orders into them."""
 
-    def __init__(self, floor: Floor, travel: Travel) -> None:
+    def __init__(self, floor: Floor, travel: Travel, forecast: Forecast | None = None) -> None:
+        """Without a `forecast` stores keep their promises and drives take what the travel model says."""
         self.floor = floor
         self.travel = travel
+        self.forecast = forecast or Forecast(travel, Learned(), LearningRules(learn=False, use=False))
 
     def stops_for(self, order: Order) -> tuple[Stop, Stop]:
         """Where an order is collected (its first store) and delivered."""
@@ -53,30 +62,65 @@ class Planner:
         visits: list[Visit] = []
         here: tuple[float, float] = (lat, lng)
         mall_id: str | None = None
+        now_ms, variance = at_ms, 0.0
+        if stops and stops[0].kind == "dropoff" and orders[stops[0].order_id].status == "picked_up":
+            at_ms, variance = self._out_of_mall(stops, orders, at_ms)
         for stop in stops:
             order = orders[stop.order_id]
-            visit = self._visit(here, mall_id, at_ms, stop, order)
+            visit = self._visit(here, mall_id, at_ms, stop, order, now_ms, variance)
             visits.append(visit)
-            here, at_ms = (stop.lat, stop.lng), visit.depart_ms
+            here, at_ms, variance = (stop.lat, stop.lng), visit.depart_ms, visit.left_variance
             mall_id = None if stop.kind == "dropoff" else order.mall_id
         return visits
 
-    def _visit(self, here: tuple[float, float], mall_id: str | None, at_ms: int, stop: Stop, order: Order) -> Visit:
+    def _visit(
+        self, here: tuple[float, float], mall_id: str | None, at_ms: int, stop: Stop, order: Order, now_ms: int,
+        variance: float,
+    ) -> Visit:  # fmt: skip
+        """The next stop of somebody who leaves `here` at `at_ms`, give or take `variance`, as seen at `now_ms`."""
         rules = self.travel.rules
         there = order.status == ("arrived_at_dropoff" if stop.kind == "dropoff" else "arrived_at_pickup")
         same_mall = stop.kind != "dropoff" and mall_id == order.mall_id
-        drive_ms = 0 if there or same_mall else self.travel.drive_ms(*here, stop.lat, stop.lng)
+        drive_ms, doubt = 0, 0.0
+        if not (there or same_mall):
+            drive_ms, doubt = self.forecast.drive_of(order.mall_id, at_ms, *here, stop.lat, stop.lng)
+            variance += doubt
         if stop.kind == "dropoff":
-            arrive_ms = at_ms + drive_ms
+            leave_ms, doubt = self.forecast.leave_of(mall_id) if mall_id is not None else (0, 0.0)
+            variance += doubt
+            arrive_ms = at_ms + leave_ms + drive_ms
             half = rules.dropoff_ms // 2
-            return Visit(stop, arrive_ms, arrive_ms + half, arrive_ms + 2 * half, drive_ms, 0, 0)
+            doubt = self.forecast.doubt(half, SERVICE_SPREAD)
+            return Visit(
+                stop, arrive_ms, arrive_ms + half, arrive_ms + 2 * half, drive_ms, leave_ms, 0, variance + doubt,
+                variance + 4 * doubt,
+            )  # fmt: skip
+        if not (there or same_mall):
+            variance += self.forecast.doubt(rules.park_ms, PARK_SPREAD)
         arrive_ms = at_ms + drive_ms + (0 if there or same_mall else rules.park_ms)
         walk_ms = self.travel.walk_ms(self.floor.malls[order.mall_id], order.stores)
-        at_counter_ms = arrive_ms if there else arrive_ms + walk_ms // 2
-        ready_ms = at_counter_ms if order.is_ready or order.ready_ms is None else order.ready_ms
-        wait_ms = max(0, ready_ms - at_counter_ms)
+        walk_doubt = self.forecast.doubt(walk_ms // 2, WALK_SPREAD)
+        at_counter_ms, variance = (arrive_ms, variance) if there else (arrive_ms + walk_ms // 2, variance + walk_doubt)
+        wait_ms, variance = self.forecast.wait(order, now_ms, at_counter_ms, variance)
+        variance += self.forecast.doubt(rules.pickup_ms, SERVICE_SPREAD)
         eta_ms = at_counter_ms + wait_ms + rules.pickup_ms
-        return Visit(stop, arrive_ms, eta_ms, eta_ms + walk_ms // 2, drive_ms, walk_ms, wait_ms)
+        return Visit(
+            stop, arrive_ms, eta_ms, eta_ms + walk_ms // 2, drive_ms, walk_ms, wait_ms, variance, variance + walk_doubt
+        )
+
+    def _out_of_mall(self, stops: Sequence[Stop], orders: Mapping[str, Order], at_ms: int) -> tuple[int, float]:
+        """When somebody who has collected all it came for is out of the mall, and the variance of that."""
+        inside = [order for stop in stops if (order := orders[stop.order_id]).status == "picked_up"]
+        leave_ms, variance = self.forecast.leave_of(inside[0].mall_id)
+        if not leave_ms:
+            return at_ms, variance
+        out_ms = max(order.picked_up_ms or 0 for order in inside) + self.walk_out_ms(inside) + leave_ms
+        return max(at_ms, out_ms), variance
+
+    def walk_out_ms(self, orders: Sequence[Order]) -> int:
+        """The way to the car from where the last of these was collected."""
+        last = max(orders, key=lambda order: (order.picked_up_ms or 0, order.id))
+        return self.travel.walk_ms(self.floor.malls[last.mall_id], last.stores) // 2
 
     def insert(
         self, driver: Driver, order: Order, orders: Mapping[str, Order], at_ms: int, position: int | None = None

@@ -91,6 +91,24 @@ class AutopilotRules(Struct, frozen=True, forbid_unknown_fields=True):
     """What a person touched, the autopilot leaves alone this long."""
 
 
+class LearningRules(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the floor learns from itself (docs/learning.md), and how much of it is kept.
+
+    With both switches off ETAs rest on stores' promises and the travel model alone, and have no interval.
+    """
+
+    learn: bool = True
+    """Whether what happens is learned from."""
+    use: bool = True
+    """Whether ETAs rest on what was learned; off while `learn` is on: only scores are kept."""
+    store_kept: Times = 40
+    """Orders a store's habits are remembered by: a week or two of a busy one, so that a new manager shows."""
+    drives_kept: Times = 200
+    """Drives a mall's pace, and that of an hour or a pair of hexes, is remembered by."""
+    pairs_kept: Annotated[int, Meta(ge=0, le=100_000)] = 2_000
+    """Pairs of hexes kept for each mall, some 150 bytes each; the one driven longest ago goes first."""
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """All of the engine's settings."""
 
@@ -100,6 +118,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     risk: RiskRules = RiskRules()
     autopilot: AutopilotRules = AutopilotRules()
     """Of a mall where nobody has set anything else."""
+    learning: LearningRules = LearningRules()
     tick_ms: TickMs = 5_000
     silent_ms: Ms = 120_000
     """On duty without a believed ping for this long: the driver is silent."""

@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from streamer.core.events import Advice, Dropoff, Duty, Ping, Stop, Verdict
+from streamer.core.learned import EtaScore, Learned, Said
 from streamer.core.settings import AutopilotRules
 
 Status = Literal[
@@ -67,6 +68,8 @@ class Order(Struct):
     eta_low_ms: int | None = None
     eta_high_ms: int | None = None
     """Where four of five deliveries come between; around `eta_dropoff_ms`."""
+    said: Said | None = None
+    """What was foretold of it, to be held against what comes."""
     declined_by: list[str] = field(default_factory=list)
     history: list[HistoryItem] = field(default_factory=list)
 
@@ -184,6 +187,9 @@ class Tally(Struct):
     waits: int = 0
     click_to_door_ms: list[int] = field(default_factory=list)
     """Kept sorted, so that the median is a look-up."""
+    eta_assigned: EtaScore = field(default_factory=EtaScore)
+    """Deliveries against what was said when they were assigned, and below when they were collected."""
+    eta_aboard: EtaScore = field(default_factory=EtaScore)
 
 
 class State(Struct):
@@ -206,3 +212,4 @@ class State(Struct):
     tallies: dict[str, Tally] = field(default_factory=dict)
     autopilot: dict[str, AutopilotRules] = field(default_factory=dict)
     """By mall, where a person has set them; else those of the settings."""
+    learned: Learned = field(default_factory=Learned)

@@ -44,6 +44,7 @@ from streamer.edge.recordings.fixtures import demo_malls_path
 from streamer.edge.resources import quieten_collector, socket_room
 from streamer.edge.runner import Runner
 from streamer.edge.sockets import serve_sockets
+from streamer.edge.travel_http import RoutingRules
 from streamer.edge.wire import Close
 
 log = structlog.get_logger("server")
@@ -139,7 +140,8 @@ class Streamer:
 class LiveOptions(Struct, frozen=True, kw_only=True):
     """How a live floor is run. `malls` None: those of the journal, or the demo malls for a new one.
 
-    `origins` are those of pages that may open driver sockets; `retention_days` is how long raw pings are kept.
+    `origins` are those of pages that may open driver sockets; `retention_days` is how long raw pings are kept;
+    `routing` is where plans get their driving times from.
     """
 
     data: Path
@@ -151,6 +153,7 @@ class LiveOptions(Struct, frozen=True, kw_only=True):
     retention_days: int = retention.DAYS
     autopilot: AutopilotMode | None = None
     """Its mode at malls where nobody has set one; None: that of the journal's settings."""
+    routing: RoutingRules = RoutingRules()
 
 
 def origins_of(dashboard_port: int) -> tuple[str, ...]:

@@ -202,7 +202,7 @@ def test_replay_prints_json_and_nothing_else(mallard: Mallard) -> None:
     assert (done.code, done.err) == (0, "")
     outcome = json.loads(done.out)
     assert outcome["verified"] is True
-    assert set(outcome) == {"fixture", "inputs", "effective", "at_ms", "hash", "kpis", "verified"}
+    assert set(outcome) == {"fixture", "inputs", "effective", "at_ms", "hash", "kpis", "learned", "verified"}
 
 
 def test_replay_shows_figures_and_hash(mallard: Mallard) -> None:

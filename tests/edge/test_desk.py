@@ -87,8 +87,9 @@ async def counter(tmp_path: Path) -> AsyncIterator[Counter]:
 LEAST: dict[str, str] = {
     "ready": "nobody", "counters": "nobody",
     "login": "nobody", "session": "nobody", "bearer": "nobody", "logout": "nobody",
-    "state": "viewer", "malls": "viewer", "hexes": "viewer", "kpis": "viewer", "orders": "viewer", "order": "viewer",
-    "history": "viewer", "drivers": "viewer", "driver": "viewer", "autopilot": "viewer",
+    "state": "viewer", "malls": "viewer", "hexes": "viewer", "kpis": "viewer", "learned": "viewer",
+    "orders": "viewer", "order": "viewer", "history": "viewer", "drivers": "viewer", "driver": "viewer",
+    "autopilot": "viewer",
     "candidates": "dispatcher", "preview": "dispatcher", "place": "dispatcher", "command": "dispatcher",
     "bulk": "dispatcher", "undo": "dispatcher", "hand_over": "dispatcher", "duty": "dispatcher", "track": "ops-lead",
     "set_autopilot": "ops-lead",
@@ -119,7 +120,8 @@ async def test_a_call_that_is_not_in_the_table_does_not_exist(counter: Counter) 
 
 
 OF_A_MALL: list[tuple[str, dict[str, Any]]] = [
-    ("hexes", {"mall_id": "plaza"}), ("kpis", {"mall_id": "plaza"}), ("orders", {"mall_id": "plaza"}),
+    ("hexes", {"mall_id": "plaza"}), ("kpis", {"mall_id": "plaza"}), ("learned", {"mall_id": "plaza"}),
+    ("orders", {"mall_id": "plaza"}),
     ("order", {"order_id": "o-1"}), ("history", {"order_id": "o-1"}), ("drivers", {"mall_id": "plaza"}),
     ("driver", {"driver_id": "d-1"}), ("candidates", {"order_id": "o-1"}),
     ("preview", {"order_ids": ["o-1"], "driver_id": "d-1"}), ("place", {"order": BODY}),

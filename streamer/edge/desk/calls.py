@@ -109,6 +109,12 @@ class OfMall(Struct, frozen=True):
     mall_id: Id | None = None
 
 
+class LearnedAt(Struct, frozen=True):
+    """Parameters of `learned`."""
+
+    mall_id: Id
+
+
 class Orders(Struct, frozen=True):
     """Parameters of `orders`: filters, and a page."""
 

@@ -56,6 +56,7 @@ class Desk:
             "malls": Entry("viewer", calls.Nothing, reads.malls),
             "hexes": Entry("viewer", calls.Hexes, reads.hexes),
             "kpis": Entry("viewer", calls.OfMall, reads.kpis),
+            "learned": Entry("viewer", calls.LearnedAt, reads.learned),
             "orders": Entry("viewer", calls.Orders, reads.orders),
             "order": Entry("viewer", calls.OfOrder, reads.order),
             "history": Entry("viewer", calls.OfOrder, reads.history),

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from streamer.core.errors import CallerError
 from streamer.core.hexes import HexGrid, HexLayers, boundary, hex_name
 from streamer.core.kpis import kpis
+from streamer.core.lessons import lessons
 from streamer.core.state import Driver, Order
 from streamer.core.views import driver_view, order_view
 from streamer.dispatch.candidates import rank
@@ -69,6 +70,12 @@ class Reads:
         """The autopilot of one mall, as it is shown."""
         rules, health = self.autopilot.rules(mall_id), self.autopilot.health[mall_id]
         return {"mall_id": mall_id, "rules": rules, "worker": health}
+
+    async def learned(self, who: Caller, params: calls.LearnedAt) -> Answer:
+        """What a mall has taught the floor: its stores, its roads, and how true ETAs were."""
+        engine = self.runner.engine
+        mall = engine.floor.malls[self.find_mall(who, params.mall_id)]
+        return Answer(lessons(engine.state, mall, engine.planner.forecast))
 
     async def orders(self, who: Caller, params: calls.Orders) -> Answer:
         """Orders that fit the filters, oldest first."""

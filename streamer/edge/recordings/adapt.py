@@ -29,10 +29,13 @@ from streamer.core.state import State
 INSTANTS = frozenset({
     "at_ms", "fix_ms", "placed_ms", "due_ms", "ready_ms", "updated_ms", "eta_pickup_ms", "eta_dropoff_ms", "eta_ms",
     "arrived_pickup_ms", "picked_up_ms", "ended_ms", "shift_end_ms", "received_ms", "last_active_ms", "since_ms",
-    "eta_low_ms", "eta_high_ms", "offered_until_ms", "touched_ms", "depart_ms", "leave_ms",
+    "eta_low_ms", "eta_high_ms", "offered_until_ms", "touched_ms", "depart_ms", "leave_ms", "promise_ms", "low_ms",
+    "high_ms", "moved_ms",
 })  # fmt: skip
 """Fields of `State` that are points in time; 0 stands for never and is not moved."""
-DURATIONS = frozenset({"wait_ms", "click_to_door_ms", "look_ms", "offer_ms", "stand_down_ms"})
+DURATIONS = frozenset({
+    "wait_ms", "click_to_door_ms", "look_ms", "offer_ms", "stand_down_ms", "sd_ms", "miss_ms", "width_ms",
+})  # fmt: skip
 """Fields of `State` in milliseconds that are not."""
 
 

@@ -85,6 +85,10 @@ class Pseudonyms:
             },
             commands={record.id: self._record(record) for record in state.commands.values()},
             keys={},
+            learned=replace(
+                state.learned,
+                legs={self.driver_id(driver_id): leg for driver_id, leg in state.learned.legs.items()},
+            ),
         )
 
     def driver_id(self, driver_id: str) -> str:

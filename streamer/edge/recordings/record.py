@@ -25,6 +25,7 @@ from streamer.core.events import (
     SetAutopilot,
     SetDuty,
 )
+from streamer.core.learned import Learned
 from streamer.core.malls import Floor, Mall, parse_malls
 from streamer.core.snapshot import dump_state, load_state
 from streamer.core.state import Driver, Order, State
@@ -217,6 +218,10 @@ def _state_of_mall(state: State, mall: Mall, members: frozenset[str]) -> State:
         keys={},
         tallies={mall_id: tally for mall_id, tally in state.tallies.items() if mall_id == mall.id},
         autopilot={mall_id: rules for mall_id, rules in state.autopilot.items() if mall_id == mall.id},
+        learned=Learned(
+            {mall_id: known for mall_id, known in state.learned.malls.items() if mall_id == mall.id},
+            {driver_id: leg for driver_id, leg in state.learned.legs.items() if driver_id in members},
+        ),
     )
 
 

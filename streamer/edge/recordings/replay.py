@@ -13,6 +13,7 @@ from msgspec import Struct
 from streamer.core.engine import Engine
 from streamer.core.events import Input, Output
 from streamer.core.kpis import Kpis, kpis
+from streamer.core.lessons import Lessons, lessons
 from streamer.core.malls import parse_malls
 from streamer.core.snapshot import state_hash
 from streamer.edge.clock import PacedClock
@@ -38,6 +39,8 @@ class Outcome(Struct, frozen=True):
     at_ms: int
     hash: str
     kpis: Kpis
+    learned: tuple[Lessons, ...]
+    """What each mall taught, in the order of the malls' file."""
 
 
 def replay(
@@ -70,7 +73,8 @@ def replay(
             if progress is not None and inputs % PROGRESS_EVERY == 0:
                 progress(inputs)
     state = engine.state
-    return Outcome(inputs, state.seq - first_seq, state.at_ms, state_hash(state), kpis(state, None))
+    learned = tuple(lessons(state, mall, engine.planner.forecast) for mall in engine.floor.malls.values())
+    return Outcome(inputs, state.seq - first_seq, state.at_ms, state_hash(state), kpis(state, None), learned)
 
 
 def instant_of(path: Path, until_ms: int | None) -> int | None:
