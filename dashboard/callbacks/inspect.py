@@ -59,27 +59,35 @@ async def inspect(selection: Selection | None, chosen: str | None) -> Shown:
         return nothing_selected(), None, None
     identity, offset_ms = selection["id"], selection["offset_ms"]
     if selection["kind"] == "order":
-        return await _order(identity, offset_ms, chosen)
+        return await _order(identity, selection["at_ms"], offset_ms, chosen)
     if selection["kind"] == "driver":
         return await _driver(identity, offset_ms), None, None
     return await _mall(identity, selection["at_ms"], offset_ms), None, None
 
 
-async def _order(order_id: str, offset_ms: int, chosen: str | None) -> Shown:
+async def _order(order_id: str, at_ms: int, offset_ms: int, chosen: str | None) -> Shown:
     order = await ask("order", OrderView, order_id=order_id)
     if order is None:
         return gone("order", order_id, UNREACHABLE), None, None
-    (places, names), history, candidates = await asyncio.gather(
-        ask_floor(order.mall_id), ask("history", History, order_id=order_id), _candidates(order)
+    (places, names), history, candidates, mates = await asyncio.gather(
+        ask_floor(order.mall_id), ask("history", History, order_id=order_id), _candidates(order), _mates(order)
     )
     timezone = places.timezone(order.mall_id)
     ranked = _ranked(candidates, names, timezone, offset_ms, chosen) if _can_move(order) else None
     events = timeline(history.items if history else (), {**places.stores(), **names}, timezone, offset_ms)
-    return order_panel(order, places, names, offset_ms, why_not(current_principal())), ranked, events
+    panel = order_panel(order, places, names, offset_ms, why_not(current_principal()), now_ms=at_ms, mates=mates)
+    return panel, ranked, events
 
 
 def _can_move(order: OrderView) -> bool:
     return order.status in QUEUED or order.status in GIVEN
+
+
+async def _mates(order: OrderView) -> list[OrderView]:
+    """The other orders of the trip that the autopilot has in mind; those that are gone are left out."""
+    others = [one for one in (order.advice.trip if order.advice else ()) if one != order.id]
+    found = await asyncio.gather(*(ask("order", OrderView, order_id=one) for one in others))
+    return [one for one in found if one is not None]
 
 
 async def _candidates(order: OrderView) -> Ranking | None:

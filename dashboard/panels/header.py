@@ -35,6 +35,7 @@ FIGURES: Final = (
     Figure(
         "orders_per_trip", "Orders / trip", "Orders a driver carries out of the mall at once, mean since the start."
     ),
+    Figure("wait_at_store_ms", "Wait at store", "Mean time a driver waits at a store before the order is handed out."),
     Figure("on_time", "On time", "Share of delivered orders that arrived by the promised time."),
     Figure("click_to_door_ms", "Click to door", "Median time from order placed to order delivered."),
 )
@@ -62,6 +63,7 @@ def header() -> Component:
                 role="status",
             ),
             html.Div(className="spring"),
+            html.Div(id=ids.AUTOPILOT_BADGE),
             html.Button(
                 "?", id="keys-button", className="btn icon", title="Keys (?)", **attributes({"data-act": "keys"})
             ),

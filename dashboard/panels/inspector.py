@@ -53,5 +53,8 @@ def gone(kind: str, identity: str, words: str) -> Component:
 
 def stores() -> list[Component]:
     """The page's memory; `ids.py` says who writes which."""
-    names = (ids.WAKE, ids.SELECTION, ids.ROUTE, ids.CHOICE, ids.INTENT, ids.OUTCOME, ids.HANDING)
+    names = (
+        ids.WAKE, ids.SELECTION, ids.ROUTE, ids.CHOICE, ids.INTENT, ids.OUTCOME, ids.HANDING, ids.AUTOPILOT_LOOK_UP,
+        ids.AUTOPILOT_ASK, ids.AUTOPILOT_MODES, ids.AUTOPILOT_SAVED,
+    )  # fmt: skip
     return [dcc.Store(id=name) for name in names]
