@@ -7,8 +7,11 @@
  *   mall_id: string}} Driver
  * @typedef {{id: string, mall_id: string, stores: string[], items: number, status: string, version: number,
  *   driver_id: string|null, held: boolean, pinned: boolean, risk: string, due_ms: number, placed_ms: number,
- *   eta_dropoff_ms: number|null, updated_ms: number, dropoff: {lat: number, lng: number, name?: string,
+ *   eta_dropoff_ms: number|null, eta_low_ms: number|null, eta_high_ms: number|null, offered_until_ms: number|null,
+ *   advice: Advice|null, updated_ms: number, dropoff: {lat: number, lng: number, name?: string,
  *   address?: string}}} Order
+ * @typedef {{order_id: string, word: string, reason?: string, driver_id?: string, trip?: string[], depart_ms?: number,
+ *   leave_ms?: number, eta_dropoff_ms?: number}} Advice
  * @typedef {{mode: string, speed: number, fixture: string|null, clock_offset_ms: number, ended: boolean}} Sign
  * @typedef {{mall_id: string, snapshot: boolean, drivers: string[], gone: string[], orders: string[],
  *   cells: string[]}} Change

@@ -42,6 +42,13 @@ window.mallard = window.mallard || {};
       this.choose(null);
       this.#write();
       this.onSelect();
+      this.#considerSuggestion();
+    }
+
+    /** An order that waits for a yes opens with the effect of the yes in view, so that one key gives it. */
+    #considerSuggestion() {
+      const order = this.selection?.kind === 'order' ? this.model.orders.get(this.selection.id) : null;
+      if (order?.advice?.word === 'suggested' && order.advice.driver_id && !order.driver_id && !this.cannot()) this.choose(order.advice.driver_id);
     }
 
     close() {
@@ -70,7 +77,9 @@ window.mallard = window.mallard || {};
     #stamp() {
       if (this.selection?.kind === 'order') {
         const order = this.model.orders.get(this.selection.id);
-        return order ? `${order.version}/${order.risk}/${order.status}/${Math.round((order.eta_dropoff_ms || 0) / 60000)}` : '';
+        const { advice } = order || {};
+        const said = advice ? `${advice.word}/${advice.driver_id}/${advice.reason}/${advice.trip}` : '';
+        return order ? `${order.version}/${order.risk}/${order.status}/${Math.round((order.eta_dropoff_ms || 0) / 60000)}/${said}` : '';
       }
       if (this.selection?.kind !== 'driver') return '';
       const driver = this.model.drivers.get(this.selection.id);
@@ -109,6 +118,13 @@ window.mallard = window.mallard || {};
       this.choice = driver_id && order_id ? { order_id, driver_id } : null;
       document.querySelectorAll('[data-candidate]').forEach((row) => row.setAttribute('aria-checked', String(row.dataset.candidate === driver_id)));
       set('choice', this.choice && { ...this.choice, ...this.#moment() });
+    }
+
+    /** Accepts a suggestion: shows its effect first; once that stands there, commits what it shows. */
+    accept(order_id, driver_id) {
+      const commit = one(`#inspect-preview [data-act="commit"][data-order="${CSS.escape(order_id)}"][data-driver="${CSS.escape(driver_id)}"]`);
+      if (commit) commit.click();
+      else this.choose(driver_id);
     }
 
     // ------------------------------------------------------------ deciding
@@ -188,6 +204,9 @@ window.mallard = window.mallard || {};
       const order_id = one('#inspect-main [data-order]')?.dataset.order;
       const acts = {
         commit: () => this.decide({ action: about.verb, order_id: about.order, driver_id: about.driver, expected_version: Number(about.version) }),
+        accept: () => this.accept(about.order, about.driver),
+        autopilot: () => set('autopilot-ask', { mall_id: mallard.firstMall(), ...this.#moment() }),
+        trips: () => mallard.map.showTrips(!mallard.map.trips.all),
         'drop-choice': () => this.choose(null),
         again: () => { opened('conflict', false); this.decide({ ...this.intent, action: about.verb, expected_version: Number(about.version) }); },
         'drop-intent': () => { opened('conflict', false); opened('confirm', false); },

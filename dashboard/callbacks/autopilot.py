@@ -4,7 +4,7 @@ It must not judge rules beyond what a form can: the streamer does, and its refus
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 import msgspec
@@ -76,9 +76,8 @@ def register(app: Dash) -> None:
         return await open_at(asked["mall_id"])
 
     _bind_form(app)
-    app.clientside_callback(
-        ClientsideFunction("mallard", "autopilot"), Input(ids.AUTOPILOT_MODES, "data"), prevent_initial_call=True
-    )
+    bind: Callable[..., None] = app.clientside_callback
+    bind(ClientsideFunction("mallard", "autopilot"), Input(ids.AUTOPILOT_MODES, "data"), prevent_initial_call=True)
 
 
 def _bind_form(app: Dash) -> None:
