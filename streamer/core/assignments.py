@@ -8,7 +8,7 @@ from streamer.core import drivers as driving
 from streamer.core.events import DriverChanged, Id, OrderChanged, Output, RouteChanged, Stop
 from streamer.core.orders import COMING_BACK, ON_BOARD, QUEUED, Step, advance
 from streamer.core.routes import Planner, passed, place_of, timed, without
-from streamer.core.settings import Settings
+from streamer.core.settings import AutopilotRules, Settings
 from streamer.core.state import Driver, Order, Risk, State, Tally
 
 ETA_STEP_MS = 15_000
@@ -26,6 +26,10 @@ class Assignments:
     def tally(self, mall_id: str) -> Tally:
         """The running figures of a mall."""
         return self.state.tallies.setdefault(mall_id, Tally())
+
+    def autopilot(self, mall_id: str) -> AutopilotRules:
+        """How the autopilot works at a mall: as a person has set it, else as the settings have it."""
+        return self.state.autopilot.get(mall_id, self.settings.autopilot)
 
     # ------------------------------------------------------------ giving and taking
 
@@ -47,6 +51,7 @@ class Assignments:
         number = self.state.assignments
         order.driver_id, order.assignment = driver.id, number
         order.held = False
+        order.offered_until_ms = None
         changed = {"driver_id": driver.id, "assignment": str(number)}
         advance(order, step, at_ms, actor, reason, changed, command_id)
         order.arrived_pickup_ms = None
@@ -73,6 +78,15 @@ class Assignments:
         else:
             order.eta_pickup_ms = order.eta_dropoff_ms = None
             order.risk = "on_time"
+
+    def lapse(self, order: Order, at_ms: int, actor: str) -> list[Output]:
+        """An offer of `actor` that nobody answered: the order goes back, and its driver is not asked for it again."""
+        driver = self.state.drivers[order.driver_id or ""]
+        if driver.id not in order.declined_by:
+            order.declined_by.append(driver.id)
+        self.tally(order.mall_id).lapsed += 1
+        self.take(order, "offer_lapsed", at_ms, actor, f"{driver.id} did not answer")
+        return [OrderChanged(order.id, order.mall_id), *self.settle(driver, at_ms)]
 
     def finish(self, order: Order) -> None:
         """The order has left its driver for good; it keeps the driver's name on it."""

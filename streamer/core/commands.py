@@ -30,12 +30,17 @@ from streamer.core.state import Before, CommandRecord, Driver, KeyRecord, Order
 from streamer.core.views import order_view
 
 AUTOPILOT = "autopilot"
+MACHINES = frozenset({AUTOPILOT, "shop", ""})
+"""Actors that are nobody: what they decide is no reason for the autopilot to stand back."""
 
 _encoder = msgspec.json.Encoder()
 
 
 def run(assignments: Assignments, at_ms: int, item: Command, command_id: str) -> tuple[Output, ...]:
     """Carries a command out, or says why not."""
+    if item.actor == AUTOPILOT and not isinstance(item, OrderCommand):
+        # Those would get around what a person held, pinned or touched.
+        return (Refused("forbidden", "the autopilot decides about one order at a time, and nothing else"),)
     match item:
         case OrderCommand():
             return _order_command(assignments, at_ms, item, command_id)
@@ -97,12 +102,24 @@ def _order_command(assignments: Assignments, at_ms: int, item: OrderCommand, com
         refused = _cannot_take(assignments, driver, order, item)
         if refused is not None:
             return (refused,)
+    if item.actor == AUTOPILOT and (busy := _in_peoples_hands(assignments, order, driver, at_ms)) is not None:
+        return (Refused("stood_down", f"a person decided about {busy} a moment ago", order_id=order.id),)
     before = _before(assignments, order)
     touched = [order.driver_id, driver.id if driver and step in {"assign", "reassign"} else None]
     _apply(assignments, at_ms, item, step, order, driver, command_id)
     if step == "reassign":
         assignments.tally(order.mall_id).reassigned += 1
     return _done(assignments, at_ms, command_id, item.actor, item.action, (before,), touched)
+
+
+def _in_peoples_hands(assignments: Assignments, order: Order, driver: Driver | None, at_ms: int) -> str | None:
+    """What of an autopilot's command a person touched less than `stand_down_ms` ago, or None."""
+    since_ms = at_ms - assignments.autopilot(order.mall_id).stand_down_ms
+    if order.touched_ms > since_ms:
+        return f"order {order.id}"
+    holder = assignments.state.drivers.get(order.driver_id or "")
+    touched = next((one for one in (holder, driver) if one is not None and one.touched_ms > since_ms), None)
+    return None if touched is None else f"driver {touched.id}"
 
 
 def _step_of(item: OrderCommand, at_ms: int) -> Step:
@@ -142,6 +159,7 @@ def _apply(
         case "assign" | "reassign":
             assert driver is not None
             assignments.give(order, driver, step, *said, command_id, item.position)
+            _offer(assignments, at_ms, item, order)
         case "unassign":
             assignments.take(order, step, *said, command_id)
         case "cancel":
@@ -156,10 +174,20 @@ def _apply(
             advance(order, step, *said, {"held": str(order.held), "pinned": str(order.pinned)}, command_id)
 
 
+def _offer(assignments: Assignments, at_ms: int, item: OrderCommand, order: Order) -> None:
+    """What the autopilot gives out is an offer, where the mall's rules say so; what people give is given for good."""
+    offer_ms = assignments.autopilot(order.mall_id).offer_ms
+    if item.actor == AUTOPILOT and offer_ms:
+        order.offered_until_ms = at_ms + offer_ms
+        assignments.tally(order.mall_id).offers += 1
+
+
 def _set_flags(order: Order, hold: bool, pin: bool) -> None:
-    """Hold and pin add to each other; release clears both."""
+    """Hold and pin add to each other; release clears both. Neither leaves it to a clock who has the order."""
     order.held = hold or (pin and order.held)
     order.pinned = pin or (hold and order.pinned)
+    if order.held or order.pinned:
+        order.offered_until_ms = None
 
 
 def _before(assignments: Assignments, order: Order) -> Before:
@@ -184,6 +212,8 @@ def _done(
     state = assignments.state
     state.commands[command_id] = CommandRecord(command_id, at_ms, actor, action, before)
     orders = [state.orders[was.order_id] for was in before]
+    if actor not in MACHINES and action != "ready":
+        _touch(assignments, at_ms, orders, driver_ids)
     for order in orders:
         if order.driver_id is None and order.ended_ms is None:
             assignments.refresh_queued(order, at_ms)
@@ -195,6 +225,19 @@ def _done(
     ]
     news = [OrderChanged(order.id, order.mall_id) for order in orders]
     return (CommandDone(command_id, tuple(order.id for order in orders)), *news, *settled)
+
+
+def _touch(assignments: Assignments, at_ms: int, orders: Sequence[Order], driver_ids: Sequence[str | None]) -> None:
+    """A person decided: the autopilot stands back for a while, and what was an offer is given for good.
+
+    A store's word that it is ready is no decision, whoever passes it on.
+    """
+    for order in orders:
+        order.touched_ms = at_ms
+        order.offered_until_ms = None
+    for driver_id in driver_ids:
+        if driver_id is not None:
+            assignments.state.drivers[driver_id].touched_ms = at_ms
 
 
 # ---------------------------------------------------------------- a driver's orders, and its duty
@@ -251,7 +294,18 @@ def _set_autopilot(assignments: Assignments, at_ms: int, item: SetAutopilot, com
     if item.mall_id not in assignments.planner.floor.malls:
         return (Refused("not_found", f"there is no mall {item.mall_id}"),)
     assignments.state.autopilot[item.mall_id] = item.rules
-    return _done(assignments, at_ms, command_id, item.actor, "autopilot", (), ())
+    done = _done(assignments, at_ms, command_id, item.actor, "autopilot", (), ())
+    return (*done, *(_without_advice(assignments, item.mall_id) if item.rules.mode == "off" else ()))
+
+
+def _without_advice(assignments: Assignments, mall_id: str) -> list[Output]:
+    """Nobody keeps the advice true any more, so it goes."""
+    outputs: list[Output] = []
+    for order in assignments.state.orders.values():
+        if order.mall_id == mall_id and order.advice is not None:
+            order.advice = None
+            outputs.append(OrderChanged(order.id, mall_id, versioned=False))
+    return outputs
 
 
 # ---------------------------------------------------------------- undo

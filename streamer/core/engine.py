@@ -7,7 +7,7 @@ It must not know the clock, the network, the disk, or whether the floor is live,
     Order   key? -> mall, stores, drop-off -> number it -> ETA, risk
     Command key? -> version -> legal step? -> driver fit? -> assignment number, route, ETA, risk -> kept for undo
     Plan    advice on what is still in the queue
-    Tick    dwell -> silence -> ETA, risk -> forget what is long over
+    Tick    dwell -> silence -> ETA, risk -> offers nobody answered -> forget what is long over
 """
 
 from collections.abc import Iterator
@@ -237,13 +237,18 @@ class Engine:
             if driver.duty == "on_duty":
                 outputs.extend(self._tick_driver(driver, at_ms))
         over: list[Order] = []
+        lapsed: list[Order] = []
         over_before_ms = at_ms - self.settings.history_kept_ms
         for order in self.state.orders.values():
             if order.status in QUEUED:
                 if self.assignments.refresh_queued(order, at_ms):
                     outputs.append(OrderChanged(order.id, order.mall_id, versioned=False))
+            elif order.offered_until_ms is not None and order.offered_until_ms <= at_ms:
+                lapsed.append(order)
             elif order.updated_ms < over_before_ms and order.status in ENDED:
                 over.append(order)
+        for order in lapsed:
+            outputs.extend(self.assignments.lapse(order, at_ms, commands.AUTOPILOT))
         self._forget(at_ms, over)
         return tuple(outputs)
 

@@ -27,6 +27,11 @@ class Kpis(Struct):
     cancelled: int = 0
     failed: int = 0
     reassigned: int = 0
+    offers: int = 0
+    """Orders the autopilot gave out for a driver to accept."""
+    declined: int = 0
+    lapsed: int = 0
+    """Offers nobody answered in time."""
     orders_per_trip: float | None = None
     """Orders a driver carries out of the mall at once, mean."""
     on_time: float | None = None
@@ -74,6 +79,9 @@ def _add_tallies(figures: Kpis, tallies: Collection[Tally]) -> None:
     figures.cancelled = sum(tally.cancelled for tally in tallies)
     figures.failed = sum(tally.failed for tally in tallies)
     figures.reassigned = sum(tally.reassigned for tally in tallies)
+    figures.offers = sum(tally.offers for tally in tallies)
+    figures.declined = sum(tally.declined for tally in tallies)
+    figures.lapsed = sum(tally.lapsed for tally in tallies)
     trips, waits = sum(tally.trips for tally in tallies), sum(tally.waits for tally in tallies)
     if trips:
         figures.orders_per_trip = round(sum(tally.trip_orders for tally in tallies) / trips, 3)

@@ -9,6 +9,7 @@ Rules of the table:
 - Drivers forget to press buttons: an arrival without `accepted`, a pick-up without an arrival and a delivery without
   an arrival at the door are legal. A pick-up of an order not even accepted, and a delivery without a pick-up, are not.
 - Before the pick-up an order can be given to somebody else; after it only by handing the goods over.
+- Only an offer that its driver has not answered can lapse: whatever the driver does with the order takes it up.
 - `delivered`, `cancelled` and `returned` are final; only an undo of the cancellation reopens `cancelled`.
 """
 
@@ -19,8 +20,8 @@ from streamer.core.state import HistoryItem, Order, Status
 
 Step = Literal[
     "assign", "reassign", "unassign", "hold", "release", "pin", "ready", "unready", "promise", "cancel", "reinstate",
-    "accepted", "declined", "arrived_at_pickup", "picked_up", "left_mall", "arrived_at_dropoff", "delivered",
-    "failed", "returning", "returned", "hand_over",
+    "accepted", "declined", "offer_lapsed", "arrived_at_pickup", "picked_up", "left_mall", "arrived_at_dropoff",
+    "delivered", "failed", "returning", "returned", "hand_over",
 ]  # fmt: skip
 
 QUEUED: tuple[Status, ...] = ("placed", "ready")
@@ -46,6 +47,7 @@ TRANSITIONS: dict[tuple[Status, Step], Status] = {
     ("arrived_at_dropoff", "delivered"): "delivered",
     ("assigned", "declined"): "placed",
     ("enroute_to_pickup", "declined"): "placed",
+    ("assigned", "offer_lapsed"): "placed",
     ("picked_up", "failed"): "failed",
     ("enroute_to_dropoff", "failed"): "failed",
     ("arrived_at_dropoff", "failed"): "failed",
@@ -70,7 +72,8 @@ for _status in GIVEN:
     TRANSITIONS[_status, "ready"] = TRANSITIONS[_status, "unready"] = TRANSITIONS[_status, "promise"] = _status
 
 VERBS: dict[Step, str] = {
-    "accepted": "accept", "declined": "decline", "arrived_at_pickup": "arrive to collect", "picked_up": "pick up",
+    "accepted": "accept", "declined": "decline", "offer_lapsed": "let lapse", "arrived_at_pickup": "arrive to collect",
+    "picked_up": "pick up",
     "left_mall": "leave the mall with", "arrived_at_dropoff": "arrive to deliver", "delivered": "deliver",
     "failed": "fail", "returning": "start returning", "returned": "return", "hand_over": "hand over",
     "ready": "mark ready", "unready": "mark not ready", "promise": "change the ready time of",
@@ -112,6 +115,10 @@ def advance(
     order.status = target
     order.version += 1
     order.updated_ms = at_ms
+    if target not in QUEUED:
+        order.advice = None
+    if target != "assigned":
+        order.offered_until_ms = None
     if target in ENDED:
         order.ended_ms = at_ms
         order.held = order.pinned = False

@@ -91,6 +91,7 @@ def _step(assignments: Assignments, driver: Driver, order: Order, at_ms: int, re
     departed: list[str] = []
     if report.report == "declined":
         order.declined_by.append(driver.id)
+        assignments.tally(order.mall_id).declined += 1
         assignments.take(order, "declined", at_ms, driver.id, report.reason)
         return departed
     if _first_step(order, report) == "left_mall":

@@ -168,6 +168,11 @@ class Tally(Struct):
     trips: int = 0
     trip_orders: int = 0
     reassigned: int = 0
+    offers: int = 0
+    """Orders the autopilot gave out for a driver to accept."""
+    declined: int = 0
+    lapsed: int = 0
+    """Offers nobody answered in time."""
     wait_ms: int = 0
     waits: int = 0
     click_to_door_ms: list[int] = field(default_factory=list)

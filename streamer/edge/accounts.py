@@ -18,6 +18,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from msgspec import Struct
 
+from streamer.core.commands import AUTOPILOT
 from streamer.core.errors import ConfigurationError, SenderError
 from streamer.core.events import DriverRegistered
 from streamer.edge.accounts_file import AccountsFile, Value
@@ -156,6 +157,7 @@ class Accounts:
             ConfigurationError: a name or the role is not one.
         """
         _check_id("token", name)
+        _check_is_nobodys(name)
         return self._mint("api", name, _role(role), _scope(mall_ids), at_ms)
 
     def _mint(self, kind: TokenKind, name: str, role: Role | None, mall_ids: tuple[str, ...], at_ms: int) -> str:
@@ -215,6 +217,7 @@ class Accounts:
         _check_id("user", name)
         if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
             raise ConfigurationError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+        _check_is_nobodys(name)
         row = (name, self._hasher.hash(password), _role(role), _pack(_scope(mall_ids)))
         with self._file.change() as db:
             db.execute("INSERT OR REPLACE INTO person VALUES (?, ?, ?, ?)", row)
@@ -290,6 +293,11 @@ def _digest(secret: str) -> bytes:
 def _check_id(what: str, name: str) -> None:
     if not is_id(name):
         raise ConfigurationError(f"{name!r} cannot name a {what}: use 1 to 64 of A-Z a-z 0-9 _ -")
+
+
+def _check_is_nobodys(name: str) -> None:
+    if name == AUTOPILOT:
+        raise ConfigurationError(f"{name!r} is who decides when nobody does: choose another name")
 
 
 def _scope(mall_ids: Sequence[str]) -> tuple[str, ...]:

@@ -102,6 +102,7 @@ def test_hold_and_pin_stop_the_autopilot_but_not_people(two: Bench) -> None:
     two.command("pin", order)
     assert refusal(two.command("reassign", order, "d-2", actor="autopilot")) == "pinned"
     assert refusal(two.command("release", order)) is None
+    two.at_ms += two.engine.settings.autopilot.stand_down_ms
     assert refusal(two.command("reassign", order, "d-2", actor="autopilot")) is None
 
 

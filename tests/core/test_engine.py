@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from streamer.core.engine import Engine
 from streamer.core.errors import StorageError
-from streamer.core.events import Input, OrderPlaced, Tick
-from streamer.core.orders import ENDED
+from streamer.core.events import Advice, Input, OrderPlaced, PlanMade, SetAutopilot, Tick
+from streamer.core.orders import ENDED, QUEUED
+from streamer.core.settings import AutopilotRules
 from streamer.core.snapshot import dump_state, load_state, state_hash
 from streamer.core.views import driver_view, order_view
 from tests.builders import MINUTE, T0, Bench, a_floor, a_ping, a_report, refusal
@@ -159,7 +160,11 @@ class Floor(RuleBasedStateMachine):
 
         def logged(at_ms: int, item: Input) -> tuple[object, ...]:
             before = dump_state(self.bench.engine.state)
+            kept = self.kept_by_people(at_ms) if self.is_of_nobody(item) else {}
             outputs = handle(at_ms, item)
+            for order_id, driver_id in kept.items():
+                now = self.bench.engine.state.orders[order_id]
+                assert now.driver_id == driver_id, f"the autopilot moved {order_id}, which a person had decided about"
             if refusal(outputs):
                 assert dump_state(self.bench.engine.state) == before, "a refusal changed something"
             self.log.append((at_ms, item))
@@ -168,6 +173,31 @@ class Floor(RuleBasedStateMachine):
         self.bench.engine.handle = logged  # type: ignore[method-assign, assignment]
         for driver_id in DRIVERS:
             self.bench.driver(driver_id, capacity=3)
+
+    def is_of_nobody(self, item: Input) -> bool:
+        return isinstance(item, Tick | PlanMade) or getattr(item, "actor", None) == "autopilot"
+
+    def kept_by_people(self, at_ms: int) -> dict[str, str | None]:
+        """Who has the orders that a person holds, has pinned, or has touched just now."""
+        state = self.bench.engine.state
+        rules = state.autopilot.get("plaza", self.bench.engine.settings.autopilot)
+        since_ms = max(at_ms, state.at_ms) - rules.stand_down_ms
+        return {
+            order.id: order.driver_id
+            for order in state.orders.values()
+            if order.held or order.pinned or order.touched_ms > since_ms
+        }
+
+    @rule(offer_s=st.integers(0, 90), stand_down_s=st.integers(0, 120), mode=st.sampled_from(["off", "auto"]))
+    def set_autopilot(self, offer_s: int, stand_down_s: int, mode: str) -> None:
+        rules = AutopilotRules(mode, offer_ms=offer_s * 1000, stand_down_ms=stand_down_s * 1000)  # type: ignore[arg-type]
+        self.bench.do(SetAutopilot("plaza", rules, "olga"))
+
+    @rule(draw=st.data())
+    def plan(self, draw: st.DataObject) -> None:
+        order_id = self.order(draw)
+        if order_id is not None:
+            self.bench.do(PlanMade("plaza", (Advice(order_id, "planned", driver_id="d-1", cost_min=3.0),)))
 
     @rule(due=st.integers(5, 120))
     def place(self, due: int) -> None:
@@ -240,6 +270,12 @@ class Floor(RuleBasedStateMachine):
             held_by = [d.id for d in state.drivers.values() if order.id in d.order_ids]
             active = order.driver_id is not None and order.status not in ENDED
             assert held_by == ([order.driver_id] if active else [])
+
+    @invariant()
+    def only_what_waits_has_advice_and_only_what_is_unanswered_lapses(self) -> None:
+        for order in self.bench.engine.state.orders.values():
+            assert order.advice is None or order.status in QUEUED
+            assert order.offered_until_ms is None or order.status == "assigned"
 
     @invariant()
     def load_never_exceeds_capacity(self) -> None:

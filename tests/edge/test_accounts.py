@@ -343,6 +343,7 @@ def test_guesses_made_all_at_once_are_counted_one_by_one(accounts: Accounts, may
     ("name", "password", "role", "reason"),
     [
         ("may a", PASSWORD, "viewer", "cannot name a user"),
+        ("autopilot", PASSWORD, "viewer", "choose another name"),
         ("maya", "short", "viewer", "8 to 256"),
         ("maya", "x" * 257, "viewer", "8 to 256"),
         ("maya", PASSWORD, "admin", "the roles are viewer, dispatcher, ops-lead"),

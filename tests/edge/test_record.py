@@ -9,9 +9,21 @@ import zstandard
 
 from streamer.core.engine import Engine
 from streamer.core.errors import ConfigurationError
-from streamer.core.events import DriverRegistered, HandOver, Input, OrderCommand, OrderPlaced, Ping, Undo
+from streamer.core.events import (
+    Advice,
+    DriverRegistered,
+    HandOver,
+    Input,
+    OrderCommand,
+    OrderPlaced,
+    Ping,
+    PlanMade,
+    SetAutopilot,
+    Undo,
+)
 from streamer.core.kpis import kpis
 from streamer.core.malls import parse_malls
+from streamer.core.settings import AutopilotRules
 from streamer.core.snapshot import dump_state
 from streamer.edge.journal.contract import SCHEMA, JournalHeader, MemoryJournal, Snapshot
 from streamer.edge.recordings.fixtures import FixtureReader, find_fixture, read_companion
@@ -149,6 +161,31 @@ def test_one_mall_is_cut_out_with_its_orders_under_new_numbers(tmp_path: Path) -
         assert set(parse_malls(fixture.header.malls).malls) == {"plaza"}
 
 
+@pytest.mark.parametrize("from_ms", [None, T0 + 200_000])
+def test_plans_and_rules_come_along_with_their_mall(tmp_path: Path, from_ms: int | None) -> None:
+    day = a_day_at_two_malls()
+    for mall_id, order_id in (("plaza", "o-41"), ("outlet", "o-42")):
+        day.append((T0 + 150_000, SetAutopilot(mall_id, AutopilotRules("suggest"), "olga")))
+        if mall_id == "plaza":
+            day.append((T0 + 150_000, an_order(external_id="last", placed_ms=T0 + 150_000)))
+            day.append((T0 + 150_000, an_order(external_id="last", mall_id="outlet", stores=("gap",))))
+        plan = PlanMade(mall_id, (Advice(order_id, "planned", driver_id="d-1", trip=("o-41", "o-42")),))
+        day += [(T0 + 150_001, plan), (T0 + 200_001, plan)]
+    journal = a_journal(sorted(day, key=lambda entry: entry[0]), two_malls())
+    out = tmp_path / "plaza.ndjson.zst"
+    companion = record(journal, Cut(from_ms=from_ms, mall_id="plaza"), out)
+    assert companion.hash == replay(out).hash
+    plans = [item for item in inputs_of(out) if isinstance(item, PlanMade)]
+    own = "o-21" if from_ms is None else "o-41"
+    told = PlanMade("plaza", (Advice(own, "planned", driver_id="d-1", trip=(own,)),))
+    assert plans == [told] * (2 if from_ms is None else 1)
+    with FixtureReader(out) as fixture:
+        engine = floor_of(fixture.header, fixture.header.start_ms)
+        for line in fixture:
+            engine.handle(line.at_ms, line.input)
+    assert engine.state.autopilot == {"plaza": AutopilotRules("suggest")}
+
+
 @pytest.mark.parametrize("from_share", [None, 0.4])
 @pytest.mark.parametrize("mall_id", ["tysons-corner-center", "baybrook"])
 def test_a_mall_of_a_real_recording_keeps_its_figures(tmp_path: Path, mall_id: str, from_share: float | None) -> None:
@@ -174,6 +211,10 @@ def a_personal_day() -> list[tuple[int, Input]]:
     day += [
         (T0 + 200_000, HandOver("d-1", "d-2", "maya lopez", "Ana's car broke down")),
         (T0 + 200_001, Undo("c-141", "maya lopez")),
+        (T0 + 10_000, an_order(external_id="x-waits", placed_ms=T0 + 10_000)),
+        (T0 + 20_000, SetAutopilot("plaza", AutopilotRules("suggest"), "maya lopez", "Ana asked for it")),
+        (T0 + 30_000, PlanMade("plaza", (Advice("o-3", "planned", "nearest is Ana", "d-1"),))),
+        (T0 + 200_002, PlanMade("plaza", (Advice("o-3", "planned", "nearest is Ana", "d-2"),))),
     ]
     return day
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from streamer.core.engine import Engine
 from streamer.core.events import (
+    Advice,
     CommandDone,
     DriverRegistered,
     HandOver,
@@ -20,11 +21,14 @@ from streamer.core.events import (
     OrderCommand,
     OrderPlaced,
     Ping,
+    PlanMade,
     Refused,
     Report,
+    SetAutopilot,
     Tick,
     Undo,
 )
+from streamer.core.settings import AutopilotRules
 from streamer.core.snapshot import dump_state, load_state, state_hash
 from streamer.core.state import State
 from streamer.edge.clock import PacedClock
@@ -119,11 +123,22 @@ def test_every_field_of_the_state_in_ms_is_known_as_an_instant_or_a_duration() -
 def test_every_instant_of_an_input_is_moved() -> None:
     kinds = typing.get_args(Input)
     assert isinstance(Input, UnionType)
-    for kind in kinds:
-        for name in set(fields_in_ms(kind, set())):
-            item = next((item for _, item in a_full_day() if getattr(item, name, None) is not None), None)
-            assert item is not None, f"no example of {name}"
-            assert getattr(shift(item, 1000), name) == getattr(item, name) + 1000
+    seen: set[str] = set()
+    for _, item in a_full_day():
+        plain = msgspec.to_builtins(item)
+        assert msgspec.to_builtins(shift(item, 1000)) == later(plain, 1000, seen)
+    assert seen == {name for kind in kinds for name in fields_in_ms(kind, set())} - DURATIONS
+
+
+def later(value: Any, offset_ms: int, seen: set[str]) -> Any:
+    """Plain values with every field that is called an instant moved, wherever it stands."""
+    if isinstance(value, list | tuple):
+        return type(value)(later(part, offset_ms, seen) for part in value)
+    if not isinstance(value, dict):
+        return value
+    moved = {name for name, part in value.items() if name in INSTANTS and part is not None}
+    seen |= moved
+    return {name: part + offset_ms if name in moved else later(part, offset_ms, seen) for name, part in value.items()}
 
 
 def a_full_day() -> Iterator[tuple[int, Input]]:
@@ -131,6 +146,9 @@ def a_full_day() -> Iterator[tuple[int, Input]]:
     yield T0 + 40_000, OrderCommand("ready", "o-6", 2, ready_ms=T0 + 80_000)
     yield T0 + 40_000, DriverRegistered("d-1", shift_end_ms=T0 + HOUR)
     yield T0 + 40_000, an_order(placed_ms=T0, due_ms=T0 + HOUR, ready_ms=T0 + MINUTE)
+    advice = Advice("o-7", "planned", "cheapest", "d-1", ("o-7",), T0 + 1, T0 + 2, T0 + 3, 4.0, {"wait": 4.0}, 0.5)
+    yield T0 + 40_000, PlanMade("plaza", (advice, Advice("o-6", "waits")))
+    yield T0 + 40_000, SetAutopilot("plaza", AutopilotRules("suggest", offer_ms=30_000), "olga")
 
 
 @pytest.mark.parametrize("name", ["bad-day", "two-malls"])
@@ -286,6 +304,32 @@ async def test_a_stranger_on_the_floor_changes_nothing_of_the_recording(demo: De
     assert demo.source.adapter.disturbed
     assert demo.source.adapter.skipped == 0
     assert [demo.state.orders[f"o-{number}"].status for number in (1, 2, 3)] == ["delivered", "delivered", "placed"]
+
+
+async def test_a_plan_of_the_floors_own_autopilot_is_no_intervention(demo: Demo) -> None:
+    """It takes a number of the recording's, so that the recorded undo names another command here."""
+    for minute in range(12):
+        await until(demo, T0 + minute * MINUTE)
+        demo.runner.submit(PlanMade("plaza", (Advice("o-3", "waits"),)), at_ms=demo.state.at_ms)
+    await rest(demo)
+    assert (demo.source.adapter.disturbed, demo.source.adapter.skipped) == (False, 0)
+    assert [demo.state.orders[f"o-{number}"].status for number in (1, 2, 3)] == ["delivered", "delivered", "placed"]
+    assert [line.action for line in demo.state.orders["o-3"].history][-1] == "reinstate"
+
+
+async def test_recorded_plans_are_told_in_the_numbers_of_this_floor(tmp_path: Path) -> None:
+    advice = (Advice("o-1", "planned", driver_id="d-1", trip=("o-1", "o-2")), Advice("o-2", "waits", trip=("o-2",)))
+    day: list[tuple[int, Input]] = [(T0, an_order(external_id=f"x-{number}")) for number in (1, 2)]
+    day.append((T0 + 1_000, PlanMade("plaza", advice)))
+    demo = Demo(a_fixture(tmp_path, iter(day), start_ms=T0), T0)
+    await by_hand(demo, an_order(external_id="by-hand", actor="you"))
+    await until(demo, T0)
+    await by_hand(demo, OrderCommand("hold", "o-3", 1, "you"))
+    await rest(demo)
+    demo.fixture.close()
+    told = {order.id: order.advice for order in demo.state.orders.values()}
+    assert told["o-2"] == Advice("o-2", "planned", driver_id="d-1", trip=("o-2", "o-3"))
+    assert (told["o-1"], told["o-3"]) == (None, None), "a person decides about o-3 now"
 
 
 async def test_whatever_people_do_the_recording_is_never_refused_for_its_numbers(tmp_path: Path) -> None:

@@ -46,8 +46,10 @@ CREATE TABLE IF NOT EXISTS {name}(
   body BLOB NOT NULL, crc INTEGER NOT NULL) STRICT;
 """
 NOTE_KINDS: frozenset[str] = frozenset(get_args(NoteKind))
-CHAINED: frozenset[str] = frozenset({"command", "hand_over", "undo", "duty", "order", "driver"}) | NOTE_KINDS
-"""What the audit chain covers: every decision, order, registration and note. Not pings, reports and ticks."""
+CHAINED: frozenset[str] = (
+    frozenset({"command", "hand_over", "undo", "duty", "autopilot", "order", "driver"}) | NOTE_KINDS
+)
+"""What the audit chain covers: every decision, order, registration and note. Not pings, reports, plans and ticks."""
 QUARANTINE_ROWS = 10_000
 """Above it the oldest go: a flood of them has one cause."""
 _PINGS_NAME = re.compile(r"pings_[0-9]{8}")

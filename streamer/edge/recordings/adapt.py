@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from streamer.core.events import (
+    Advice,
     CommandDone,
     DriverRegistered,
     HandOver,
@@ -18,6 +19,7 @@ from streamer.core.events import (
     OrderPlaced,
     Output,
     Ping,
+    PlanMade,
     Report,
     Undo,
 )
@@ -27,9 +29,10 @@ from streamer.core.state import State
 INSTANTS = frozenset({
     "at_ms", "fix_ms", "placed_ms", "due_ms", "ready_ms", "updated_ms", "eta_pickup_ms", "eta_dropoff_ms", "eta_ms",
     "arrived_pickup_ms", "picked_up_ms", "ended_ms", "shift_end_ms", "received_ms", "last_active_ms", "since_ms",
+    "eta_low_ms", "eta_high_ms", "offered_until_ms", "touched_ms", "depart_ms", "leave_ms",
 })  # fmt: skip
 """Fields of `State` that are points in time; 0 stands for never and is not moved."""
-DURATIONS = frozenset({"wait_ms", "click_to_door_ms"})
+DURATIONS = frozenset({"wait_ms", "click_to_door_ms", "look_ms", "offer_ms", "stand_down_ms"})
 """Fields of `State` in milliseconds that are not."""
 
 
@@ -49,6 +52,8 @@ def shift(item: Input, offset_ms: int) -> Input:
             return replace(item, ready_ms=_moved(item.ready_ms, offset_ms)) if item.ready_ms is not None else item
         case DriverRegistered():
             return replace(item, shift_end_ms=_moved(item.shift_end_ms, offset_ms))
+        case PlanMade():
+            return replace(item, advice=tuple(_moved_advice(advice, offset_ms) for advice in item.advice))
         case _:
             return item
 
@@ -60,6 +65,15 @@ def shift_state(state: State, offset_ms: int) -> State:
 
 def _moved(at_ms: int | None, offset_ms: int) -> int | None:
     return None if at_ms is None else at_ms + offset_ms
+
+
+def _moved_advice(advice: Advice, offset_ms: int) -> Advice:
+    return replace(
+        advice,
+        depart_ms=_moved(advice.depart_ms, offset_ms),
+        leave_ms=_moved(advice.leave_ms, offset_ms),
+        eta_dropoff_ms=_moved(advice.eta_dropoff_ms, offset_ms),
+    )
 
 
 def _walk(value: Any, offset_ms: int) -> Any:
@@ -88,6 +102,9 @@ class Adapter:
 
     The weak spot: drivers go on driving as recorded, so one that was given another order by hand does not fetch it.
 
+    A plan of this floor's autopilot is no intervention: it binds nobody. It only takes numbers that the recording's
+    commands had, so these are translated from then on.
+
     Attributes:
         disturbed: somebody intervened.
         skipped: recorded inputs left out because nothing fits them any more.
@@ -102,8 +119,10 @@ class Adapter:
         self._commands = {command_id: command_id for command_id in state.commands}
         self._touched: set[str] = set()
 
-    def touch(self, outputs: tuple[Output, ...]) -> None:
+    def touch(self, item: Input, outputs: tuple[Output, ...]) -> None:
         """An input that is not the recording's has taken effect."""
+        if isinstance(item, PlanMade):
+            return
         self.disturbed = True
         for output in outputs:
             match output:
@@ -117,6 +136,8 @@ class Adapter:
     def adapt(self, item: Input, state: State) -> Input | None:
         """What a recorded input means on the floor as it now is; None when it means nothing any more."""
         if not self.disturbed:
+            if isinstance(item, Undo):
+                return replace(item, command_id=self._commands.get(item.command_id, item.command_id))
             return item
         adapted = renumber(item, state, self._touched, self._orders, self._commands)
         self.skipped += adapted is None
@@ -172,5 +193,17 @@ def renumber(
         case Undo():
             command_id = commands.get(item.command_id)
             return None if command_id is None else replace(item, command_id=command_id)
+        case PlanMade():
+            advice = tuple(_renumbered(one, touched, orders) for one in item.advice)
+            known = tuple(one for one in advice if one is not None)
+            return replace(item, advice=known) if known else None
         case _:
             return item
+
+
+def _renumbered(advice: Advice, touched: set[str], orders: dict[str, str]) -> Advice | None:
+    """Advice in the numbers of this floor; None on an order that a person has touched, or that never came here."""
+    order_id = orders.get(advice.order_id)
+    if order_id is None or order_id in touched:
+        return None
+    return replace(advice, order_id=order_id, trip=tuple(orders[one] for one in advice.trip if one in orders))

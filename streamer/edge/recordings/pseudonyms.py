@@ -10,6 +10,7 @@ import h3.api.basic_int as h3
 from msgspec.structs import replace
 
 from streamer.core.events import (
+    Advice,
     DriverRegistered,
     Dropoff,
     HandOver,
@@ -17,7 +18,9 @@ from streamer.core.events import (
     OrderCommand,
     OrderPlaced,
     Ping,
+    PlanMade,
     Report,
+    SetAutopilot,
     SetDuty,
     Stop,
     Undo,
@@ -27,7 +30,7 @@ from streamer.core.state import Before, CommandRecord, Driver, HistoryItem, Orde
 
 IMPERSONAL = frozenset({"", "shop", "autopilot"})
 """Actors that are nobody."""
-Named = TypeVar("Named", OrderCommand, HandOver, Undo, SetDuty)
+Named = TypeVar("Named", OrderCommand, HandOver, Undo, SetDuty, SetAutopilot)
 
 
 class Pseudonyms:
@@ -63,6 +66,10 @@ class Pseudonyms:
                 return replace(self._said(item), driver_id=self.driver_id(item.driver_id), to_driver_id=to_driver_id)
             case Undo():
                 return self._said(item)
+            case SetAutopilot():
+                return self._said(item)
+            case PlanMade():
+                return replace(item, advice=tuple(self._advice(advice) for advice in item.advice))
             case _:
                 return item
 
@@ -130,9 +137,13 @@ class Pseudonyms:
             dropoff=self._dropoff(order.dropoff),
             external_id=self._external(order.external_id),
             driver_id=self._driver_or_none(order.driver_id),
+            advice=self._advice(order.advice) if order.advice else None,
             declined_by=[self.driver_id(driver_id) for driver_id in order.declined_by],
             history=[self._line(line) for line in order.history],
         )
+
+    def _advice(self, advice: Advice) -> Advice:
+        return replace(advice, driver_id=self._driver_or_none(advice.driver_id), reason="")
 
     def _line(self, line: HistoryItem) -> HistoryItem:
         changed = dict(line.changed)

@@ -19,8 +19,10 @@ from streamer.core.events import (
     OrderPlaced,
     Ping,
     PingTaken,
+    PlanMade,
     Report,
     RouteChanged,
+    SetAutopilot,
     SetDuty,
 )
 from streamer.core.malls import Floor, Mall, parse_malls
@@ -143,7 +145,7 @@ class _Cutter:
         match item:
             case Ping() | Report() | DriverRegistered() | HandOver() | SetDuty():
                 return item.driver_id in self._members
-            case OrderPlaced():
+            case OrderPlaced() | SetAutopilot() | PlanMade():
                 return item.mall_id == self._cut.mall_id
             case _:
                 # A command names its order in the journal's numbers; `renumber` knows which of them came along.
@@ -214,6 +216,7 @@ def _state_of_mall(state: State, mall: Mall, members: frozenset[str]) -> State:
         },
         keys={},
         tallies={mall_id: tally for mall_id, tally in state.tallies.items() if mall_id == mall.id},
+        autopilot={mall_id: rules for mall_id, rules in state.autopilot.items() if mall_id == mall.id},
     )
 
 

@@ -163,7 +163,7 @@ class ReplaySource:
         if item is self._own:
             self._own_outputs = outputs
         else:
-            self.adapter.touch(outputs)
+            self.adapter.touch(item, outputs)
 
 
 def floor_of(header: Header, start_ms: int) -> Engine:
