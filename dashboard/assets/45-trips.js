@@ -71,7 +71,7 @@ window.mallard = window.mallard || {};
       map.addLayer(line(CASING, 5, {}));
       map.addLayer(line(LINES, ['case', ['get', 'chosen'], 2.6, 1.8], { 'line-dasharray': [2.2, 1.8] }));
       map.addLayer({ id: STOPS, type: 'symbol', source: SOURCE, filter: ['==', ['geometry-type'], 'Point'],
-        layout: { 'text-field': ['get', 'words'], 'text-size': 15, 'text-anchor': 'bottom-left', 'text-offset': [0.5, -0.3], 'text-allow-overlap': true } });
+        layout: { 'text-field': ['get', 'words'], 'text-size': 15, 'text-anchor': 'bottom-right', 'text-offset': [-0.5, -0.2], 'text-allow-overlap': true } });
       this.paint();
     }
 

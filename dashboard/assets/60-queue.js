@@ -37,7 +37,6 @@ window.mallard = window.mallard || {};
       this.act = act;
       this.shown = shown;
       this.tab = 'needs';
-      /** @type {Object<string, string>} */ this.modes = {}; // of the autopilot, by mall
       /** @type {Map<string, Row>} */ this.rows = new Map();
       /** @type {Set<string>} */ this.waiting = new Set(); // rows whose place is out of date while held
       this.inside = false;
@@ -58,6 +57,7 @@ window.mallard = window.mallard || {};
         if (!api) return;
         clearInterval(find);
         this.grid = api;
+        if (window.matchMedia('(max-width: 900px)').matches) api.setColumnsVisible(['stores', 'items', 'times'], false); // what is left fits
         api.addEventListener('rowClicked', (event) => this.act.open('order', event.data.id));
         api.addEventListener('cellKeyDown', (event) => {
           if (event.event.key === 'Enter') this.act.open('order', event.data.id);
@@ -116,7 +116,7 @@ window.mallard = window.mallard || {};
     #asks(order, near) {
       const word = order.advice?.word;
       if (word === 'failed') return true;
-      if (word === 'suggested' && !DECIDES_ALONE.has(this.modes[order.mall_id])) return true;
+      if (word === 'suggested' && !DECIDES_ALONE.has(this.model.modes.get(order.mall_id))) return true;
       return near && !CARED_FOR.has(word);
     }
 
@@ -160,13 +160,6 @@ window.mallard = window.mallard || {};
       if (!this.held()) this.refresh(new Set([...this.waiting, ...due]));
       const note = document.getElementById('queue-held');
       if (note) note.textContent = this.inside && this.waiting.size ? 'Rows hold still while the pointer is here' : '';
-    }
-
-    /** @param {Object<string, string>} modes by mall */
-    setModes(modes) {
-      if (JSON.stringify(modes) === JSON.stringify(this.modes)) return;
-      this.modes = modes;
-      this.refresh(this.model.orders.keys());
     }
 
     /** After a choice of malls: rows come and go as a whole. */

@@ -123,7 +123,8 @@
     const change = mallard.model.apply(frame, performance.now());
     mallard.frames = mallard.model.frames;
     mallard.map.update(change, shown, mallard.hands.selection);
-    mallard.queue.refresh(change.orders);
+    mallard.queue.refresh(change.mode ? mallard.model.orders.keys() : change.orders);
+    if (change.mode) lookUpAutopilot();
     mallard.strip.figures();
     mallard.hands.look();
     const empty = document.getElementById('map-empty');
@@ -212,7 +213,6 @@
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.mallard = {
     malls(ids) { applyMalls(ids); },
-    autopilot(modes) { mallard.queue.setModes(modes || {}); },
     layer(name) { mallard.map.hexes.show(name); },
     outcome(outcome) { mallard.hands.outcome(outcome); },
     handOver(clicks, handing, target) {

@@ -4,11 +4,10 @@ It must not judge rules beyond what a form can: the streamer does, and its refus
 """
 
 import secrets
-from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 import msgspec
-from dash import ClientsideFunction, Dash, Input, Output, State, no_update
+from dash import Dash, Input, Output, State, no_update
 from dash.development.base_component import Component
 from msgspec.structs import asdict
 
@@ -21,7 +20,6 @@ from dashboard.panels.autopilot import (
     Form,
     MallAutopilot,
     badge,
-    by_mall,
     form_of,
     read_form,
     worker_words,
@@ -57,12 +55,11 @@ def register(app: Dash) -> None:
 
     @app.callback(
         Output(ids.AUTOPILOT_BADGE, "children"),
-        Output(ids.AUTOPILOT_MODES, "data"),
         Input(ids.AUTOPILOT_LOOK_UP, "data"),
         Input(ids.AUTOPILOT_SAVED, "data"),
         prevent_initial_call=True,
     )
-    async def show(look_up: LookUp | None, _saved: str | None) -> tuple[Component | None, Mapping[str, str]]:
+    async def show(look_up: LookUp | None, _saved: str | None) -> Component | None:
         return await show_badge(look_up["malls"] if look_up else [])
 
     @app.callback(
@@ -76,8 +73,6 @@ def register(app: Dash) -> None:
         return await open_at(asked["mall_id"])
 
     _bind_form(app)
-    bind: Callable[..., None] = app.clientside_callback
-    bind(ClientsideFunction("mallard", "autopilot"), Input(ids.AUTOPILOT_MODES, "data"), prevent_initial_call=True)
 
 
 def _bind_form(app: Dash) -> None:
@@ -119,10 +114,10 @@ async def _autopilots() -> tuple[MallAutopilot, ...]:
     return found.items if found else ()
 
 
-async def show_badge(malls: list[str]) -> tuple[Component | None, Mapping[str, str]]:
-    """The badge for the malls shown, and the modes of all."""
+async def show_badge(malls: list[str]) -> Component | None:
+    """The badge for the malls shown; None while the floor does not say."""
     items, places = await _autopilots(), await ask_places() or Places({})
-    return badge(items, malls, places), by_mall(items)
+    return badge(items, malls, places)
 
 
 async def open_at(mall_id: str | None) -> tuple[bool, list[dict[str, str]], str | None]:

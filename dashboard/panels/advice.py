@@ -10,7 +10,7 @@ from dash.development.base_component import Component
 
 from dashboard import formats
 from dashboard.panels.cost import bar, legend, positive, terms_in_use
-from dashboard.panels.pieces import act_button, attributes, chip, note, select_link
+from dashboard.panels.pieces import act_button, attributes, chip, select_link
 from streamer.core.events import Advice
 from streamer.core.orders import QUEUED
 from streamer.core.views import OrderView
@@ -42,7 +42,9 @@ def advice_block(
     late = late_mates(order, mates)
     return html.Section(
         [
-            html.H3(["Autopilot", chip(word, TONES.get(advice.word, "quiet"))]),
+            html.H3(
+                ["Autopilot", chip(word, TONES.get(advice.word, "quiet")), html.Span(_price(advice), className="count")]
+            ),
             html.P(sentence(order, names, timezone, offset_ms, now_ms, late)),
             *_cost(advice),
             *_trip(order, mates, timezone, offset_ms),
@@ -86,13 +88,12 @@ def _waits(advice: Advice, now_ms: int, late: Sequence[str]) -> str:
 
 def _times(advice: Advice, timezone: str, offset_ms: int) -> str:
     moments = (
-        ("Driver sets off by", advice.depart_ms if advice.word != "waits" else None),
+        ("sets off by", advice.depart_ms if advice.word != "waits" else None),
         ("leaves the mall", advice.leave_ms),
         ("at the door", advice.eta_dropoff_ms),
     )
     known = [f"{word} {formats.clock(at_ms, timezone, offset_ms)}" for word, at_ms in moments if at_ms is not None]
-    words = ", ".join(known)
-    return words[:1].upper() + words[1:]
+    return f"By its plan: {', '.join(known)}" if known else ""
 
 
 def late_mates(order: OrderView, mates: Sequence[OrderView]) -> list[str]:
@@ -110,13 +111,15 @@ def _cost(advice: Advice) -> list[Component]:
     if advice.cost_min is None:
         return []
     shown = terms_in_use([advice.terms])
+    return [html.Div([bar(advice.terms, shown, positive(advice.terms) or 1.0), legend(shown, advice.terms)])]
+
+
+def _price(advice: Advice) -> str:
+    """`costs 16.0 min, next best driver +3.2`."""
+    if advice.cost_min is None:
+        return ""
     regret = advice.regret_min
-    next_best = f"The next best driver costs {regret:.1f} min more" if regret is not None else ""
-    words = ". ".join(filter(None, (f"{advice.cost_min:.1f} min in all", next_best)))
-    return [
-        html.Div([bar(advice.terms, shown, positive(advice.terms) or 1.0), legend(shown, advice.terms)]),
-        html.P(formats.sentence(words), className="dim"),
-    ]
+    return f"costs {advice.cost_min:.1f} min" + (f", next best driver {regret:+.1f}" if regret is not None else "")
 
 
 def _trip(order: OrderView, mates: Sequence[OrderView], timezone: str, offset_ms: int) -> list[Component]:
@@ -125,8 +128,7 @@ def _trip(order: OrderView, mates: Sequence[OrderView], timezone: str, offset_ms
         return []
     known = {one.id: one for one in (order, *mates)}
     rows = [_stop(order_id, known.get(order_id), order.id, timezone, offset_ms) for order_id in advice.trip]
-    return [html.Div(f"{formats.count(len(rows), 'order')} on this trip, by drop-off", className="dim"),
-            html.Ol(rows, className="route")]  # fmt: skip
+    return [html.Ol(rows, className="route", **attributes({"aria-label": "The trip, by drop-off"}))]
 
 
 def _stop(order_id: str, stop: OrderView | None, own: str, timezone: str, offset_ms: int) -> Component:
@@ -147,6 +149,4 @@ def _accept(order: OrderView, advice: Advice, names: Mapping[str, str], why_not:
     label = f"Do not wait: give it to {name}" if advice.word == "waits" else f"Accept: give it to {name}"
     facts = {"order": order.id, "driver": advice.driver_id}
     look = "primary" if advice.word == "suggested" else ""
-    hint = [note("Its effect on every order is shown below before it is done.")] if not why_not else []
-    return [html.Div([act_button("accept", label, key="y", why_not=why_not, look=look, **facts)], className="actions"),
-            *hint]  # fmt: skip
+    return [html.Div([act_button("accept", label, key="y", why_not=why_not, look=look, **facts)], className="actions")]

@@ -4,7 +4,7 @@ It must not know how rules take effect; the streamer checks who may change them,
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import dash_mantine_components as dmc
@@ -224,8 +224,3 @@ def read_form(form: Form) -> AutopilotRules | str:
             return f"“{span.label}” takes a number from {span.least} to {span.most}."
         numbers[span.field] = round(value * SECOND_MS) if span.field.endswith("_ms") else round(value)
     return msgspec.convert({"mode": form.mode, "hold_for_batch": form.hold, **numbers}, AutopilotRules)
-
-
-def by_mall(items: Sequence[MallAutopilot]) -> Mapping[str, str]:
-    """The modes, as the browser script needs them to say what needs a hand."""
-    return {item.mall_id: item.rules.mode for item in items}

@@ -30,7 +30,7 @@ def order_panel(
     now_ms: int,
     mates: Sequence[OrderView] = (),
 ) -> Component:
-    """The upper part of the inspector for an order.
+    """The upper part of the inspector for an order: what to know and what to do; `order_details` is the rest.
 
     Args:
         driver_names: names by driver id, at least of the order's own driver.
@@ -46,7 +46,6 @@ def order_panel(
             _title(order, now_ms),
             _promise(order, timezone, offset_ms),
             *([advice] if advice else []),
-            _facts(order, places, driver_names, offset_ms),
             html.Div(action_buttons(order, why_not), className="actions"),
             *([note(why_not)] if why_not else []),
         ],
@@ -71,9 +70,8 @@ def _promise(order: OrderView, timezone: str, offset_ms: int) -> Component:
     tone = RISK_TONES[order.risk] if not ended else "quiet"
     return html.Div(
         [
-            _figure("Promised", formats.clock(order.due_ms, timezone, offset_ms)),
+            _figure("Promised", formats.clock(order.due_ms, timezone, offset_ms), html.Span(words, className=tone)),
             _eta(order, arrival_ms, ended, timezone, offset_ms),
-            _figure("Against the promise", words, tone),
         ],
         className="figures",
     )
@@ -81,18 +79,17 @@ def _promise(order: OrderView, timezone: str, offset_ms: int) -> Component:
 
 def _eta(order: OrderView, arrival_ms: int | None, ended: bool, timezone: str, offset_ms: int) -> Component:
     """The ETA with the times that four of five deliveries come between; the time itself of what has ended."""
-    figure = _figure("Ended" if ended else "ETA", formats.clock(arrival_ms, timezone, offset_ms))
     between = "" if ended else formats.between(order.eta_low_ms, order.eta_high_ms, timezone, offset_ms)
-    if between:
-        figure.children.append(html.Small(between, title="Four of five deliveries come between these times"))
-    return figure
+    hint = html.Span(between, className="dim", title="Four of five deliveries come between these times")
+    return _figure("Ended" if ended else "ETA", formats.clock(arrival_ms, timezone, offset_ms), hint)
 
 
-def _figure(name: str, value: str, tone: str = "") -> Component:
-    return html.Div([html.Small(name), html.Strong(value, className=tone)])
+def _figure(name: str, value: str, hint: Component) -> Component:
+    return html.Div([html.Small(name), html.Strong(value), hint])
 
 
-def _facts(order: OrderView, places: Places, driver_names: dict[str, str], offset_ms: int) -> Component:
+def order_details(order: OrderView, places: Places, driver_names: dict[str, str], offset_ms: int) -> Component:
+    """Who has the order, where it comes from and where it goes."""
     timezone = places.timezone(order.mall_id)
     driver = order.driver_id
     until_ms = order.offered_until_ms
