@@ -40,11 +40,10 @@ def advice_block(
         return None
     word = formats.words(advice.word, formats.ADVICE_WORDS)
     late = late_mates(order, mates)
+    title = ["Autopilot", chip(word, TONES.get(advice.word, "quiet")), html.Span(_price(advice), className="count")]
     return html.Section(
         [
-            html.H3(
-                ["Autopilot", chip(word, TONES.get(advice.word, "quiet")), html.Span(_price(advice), className="count")]
-            ),
+            html.H3(title),
             html.P(sentence(order, names, timezone, offset_ms, now_ms, late)),
             *_cost(advice),
             *_trip(order, mates, timezone, offset_ms),
@@ -65,30 +64,30 @@ def sentence(
         return ""
     driver = names.get(advice.driver_id or "", advice.driver_id or "")
     leads = {
-        "waits": _waits(advice, now_ms, late),
+        "waits": "Waits on purpose" if driver else "Waits",
         "planned": f"It will go to {driver}" if driver else "It has a place in the plan",
         "suggested": f"Give it to {driver}" if driver else "A person is to decide",
         "failed": "Nobody can take it now",
         "left_to_people": "Left to you",
     }
     reason = advice.reason[:1].upper() + advice.reason[1:]
-    parts = [leads[advice.word], reason, _times(advice, timezone, offset_ms)]
+    parts = [leads[advice.word], reason, _hold(advice, now_ms, late), _times(advice, timezone, offset_ms)]
     return " ".join(formats.sentence(part) for part in parts if part)
 
 
-def _waits(advice: Advice, now_ms: int, late: Sequence[str]) -> str:
-    """`Waits 4 min: +1 order on this trip, nobody late`."""
-    span = f" {formats.minutes(max(0, advice.depart_ms - now_ms))}" if advice.depart_ms is not None else ""
+def _hold(advice: Advice, now_ms: int, late: Sequence[str]) -> str:
+    """`Hold 4 min: +1 order on this trip, nobody late`; empty when it need not wait, or not for anybody."""
     more = len(advice.trip) - 1
-    if more < 1:
-        return f"Waits{span}"
+    span_ms = (advice.depart_ms or 0) - now_ms
+    if more < 1 or span_ms < formats.MINUTE_MS:
+        return ""
     trouble = f"{', '.join(late)} late" if late else "nobody late"
-    return f"Waits{span}: +{formats.count(more, 'order')} on this trip, {trouble}"
+    return f"Hold {formats.minutes(span_ms)}: +{formats.count(more, 'order')} on this trip, {trouble}"
 
 
 def _times(advice: Advice, timezone: str, offset_ms: int) -> str:
     moments = (
-        ("sets off by", advice.depart_ms if advice.word != "waits" else None),
+        ("sets off by", advice.depart_ms),
         ("leaves the mall", advice.leave_ms),
         ("at the door", advice.eta_dropoff_ms),
     )
@@ -115,11 +114,11 @@ def _cost(advice: Advice) -> list[Component]:
 
 
 def _price(advice: Advice) -> str:
-    """`costs 16.0 min, next best driver +3.2`."""
+    """`16.0 min, next best driver +3.2`."""
     if advice.cost_min is None:
         return ""
     regret = advice.regret_min
-    return f"costs {advice.cost_min:.1f} min" + (f", next best driver {regret:+.1f}" if regret is not None else "")
+    return f"{advice.cost_min:.1f} min" + (f", next best driver {regret:+.1f}" if regret is not None else "")
 
 
 def _trip(order: OrderView, mates: Sequence[OrderView], timezone: str, offset_ms: int) -> list[Component]:

@@ -1,4 +1,4 @@
-"""A floor staged for a test: the real streamer and dashboard, a few drivers and orders, and advice as the test gives it.
+"""A floor staged for a test: the real streamer and dashboard, a few drivers and orders, and advice as a test gives it.
 
 It must not know pages. Its clock runs; its drivers stand still and keep reporting, and nothing happens by itself.
 """
