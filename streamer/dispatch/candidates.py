@@ -85,13 +85,19 @@ def rank(engine: Engine, order_id: str, limit: int = 5) -> Ranking:
 
 def exclusion(driver: Driver, order: Order) -> Reason | None:
     """The hard rule that keeps this driver from being suggested, or None."""
+    if order.driver_id == driver.id:
+        return "carries it now"
+    if driver.id in order.declined_by:
+        return "declined before"
+    return unfit(driver, order.mall_id) or ("full" if driving.room(driver) == 0 else None)
+
+
+def unfit(driver: Driver, mall_id: str) -> Reason | None:
+    """The hard rule that keeps a driver from being given any order of a mall, its room apart, or None."""
     checks: tuple[tuple[bool, Reason], ...] = (
         (driver.duty == "off_duty", "off duty"),
         (driver.duty == "on_break", "on break"),
-        (order.driver_id == driver.id, "carries it now"),
-        (bool(driver.mall_ids) and order.mall_id not in driver.mall_ids, "serves other malls"),
-        (driver.id in order.declined_by, "declined before"),
-        (driving.room(driver) == 0, "full"),
+        (bool(driver.mall_ids) and mall_id not in driver.mall_ids, "serves other malls"),
         (driver.ping is None, "no position"),
         (driver.state == "silent", "silent"),
         (bool(driver.jumps), "position doubtful"),

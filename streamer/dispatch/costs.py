@@ -11,6 +11,9 @@ from msgspec import Struct
 from streamer.core.routes import Visit
 from streamer.core.state import Driver, Order
 
+WAITING_WEIGHT = 1.0
+"""The currency: a minute that a customer waits, before due."""
+DRIVER_WEIGHT = 2.0
 LATE_WEIGHT = 4.0
 """A minute past due hurts as much as four minutes of ordinary waiting: a promise is broken."""
 DETOUR_WEIGHT = 1.0
@@ -18,6 +21,8 @@ FIX_AGE_WEIGHT = 0.5
 """In the time since its last fix a driver may have gone the wrong way: on average it costs half that time."""
 SHIFT_WEIGHT = 2.0
 """A minute of work after the shift's end: the driver was promised to be home."""
+TOLD_MIN = 3.0
+"""What it costs to change a driver's mind."""
 MS_PER_MINUTE = 60_000
 
 

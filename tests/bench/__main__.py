@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.bench.children import BenchError, cores
+from tests.bench.groups.dispatch import DISPATCH
 from tests.bench.groups.endurance import MEMORY, RECOVERY, STORM
 from tests.bench.groups.engine import APPLY
 from tests.bench.groups.group import Group
@@ -30,6 +31,7 @@ from tests.bench.workshop import Workshop
 
 GROUPS: tuple[Group, ...] = (
     SINGLE, BATCHES, PIPELINE, TRANSPORT, APPLY, NEAREST_GROUP, STAGES_GROUP, LATENCY, GC, MEMORY, STORM, RECOVERY,
+    DISPATCH,
 )  # fmt: skip
 ROUNDS, QUICK_ROUNDS = 3, 1
 MARKS = ("<!-- figures -->", "<!-- end of figures -->")

@@ -141,7 +141,6 @@ def test_a_file_that_is_no_database_is_one_clear_line(mallard: Mallard, tmp_path
         ("user remove maya", 1, "there is no user 'maya' in mallard-data"),
         ("audit verify", 1, "there is no readable journal"),
         ("audit verify --data damaged", 1, "the audit chain breaks at seq "),
-        ("evaluate", 2, "No such command"),
         ("nonsense", 2, "No such command"),
     ],
 )

@@ -1,0 +1,119 @@
+"""What a plan is made from: orders, drivers, travel times and settings, as plain values any simulator can build.
+
+It must not know the engine, malls or coordinates: places are numbers, and a table says how long each leg takes.
+"""
+
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+Legs = NDArray[np.int64]
+"""Milliseconds from place (row) to place (column), driven and walked; shape (places, places)."""
+Weight = Annotated[float, Meta(ge=0, le=1_000)]
+NOWHERE = -1
+
+
+class PlanOrder(Struct, frozen=True):
+    """An order nobody has collected yet. Instants in milliseconds on one clock; places are indices into `Legs`."""
+
+    id: str
+    pickups: tuple[int, ...]
+    """The stores to collect at, in the order they are walked."""
+    dropoff: int
+    ready_ms: int
+    """When the last of its stores is expected to be ready."""
+    due_ms: int
+    earliest_ms: int
+    """The earliest conceivable delivery, had a driver stood waiting: what the order is measured against."""
+    weight: float = 1.0
+    told: str | None = None
+    """The driver who knows of it. Changing that costs `PlanSettings.told_ms`."""
+    only: str | None = None
+    """The driver it must stay with: pinned by a person."""
+    barred: frozenset[str] = frozenset()
+    """Drivers it must not go to: those who declined it, or cannot carry it."""
+
+
+class PlanDriver(Struct, frozen=True):
+    """A driver, from where and when it is free of what it has collected."""
+
+    id: str
+    place: int
+    free_ms: int
+    off_ms: int
+    """No pick-up after this."""
+    capacity: int
+    """Orders a trip."""
+    heading: int = NOWHERE
+    """The store it is driving to or waiting at: its first trip starts there."""
+    home_ms: int = 2**53
+    """No drop-off after this."""
+    doubt_ms: int = 0
+    """What an old fix costs: the time it may be further away than it looks."""
+
+
+class Service(Struct, frozen=True):
+    """Service times, milliseconds: half of each is before the order changes hands, half after."""
+
+    pickup_ms: int
+    dropoff_ms: int
+
+
+class PlanSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a plan weighs and how hard it looks. Minutes of customers' waiting are the currency."""
+
+    horizon_ms: int = 30 * 60_000
+    """Orders ready later than this from now are left for later."""
+    look_ms: int = 5 * 60_000
+    """Time to the next look: what need not leave before it is not committed."""
+    trip_orders: int = 5
+    trips_ahead: int = 3
+    drivers_tried: int = 10
+    driver_minute: Weight = 0.2
+    """What a minute of a driver's work is worth in minutes of one customer's waiting."""
+    late_weight: Weight = 4.0
+    """A minute past due on top of the waiting it is: a promise is broken."""
+    told_ms: int = 60_000
+    unserved_ms: int = 240 * 60_000
+    """What an order costs that no driver can take."""
+    multi_pickup_ms: int = 0
+    """Stores at most this far from each other may share a trip; 0: one store a trip."""
+    near_share: float = 0.2
+    end_weight: float = 0.0
+    effort: int = 200
+    """Rounds of improvement."""
+
+
+class Problem(Struct, frozen=True):
+    """All a plan depends on, beside its seed."""
+
+    at_ms: int
+    orders: tuple[PlanOrder, ...]
+    drivers: tuple[PlanDriver, ...]
+    legs: Legs
+    service: Service
+    settings: PlanSettings = PlanSettings()
+    demand: tuple[tuple[int, float], ...] = ()
+    """Stores and the orders each expects in the next half hour."""
+
+
+class Trip(Struct, frozen=True):
+    """What a driver carries out at once: orders by id in the sequence of their drop-offs."""
+
+    order_ids: tuple[str, ...]
+    depart_ms: int
+    """The latest departure that delays nobody."""
+    leave_ms: int
+    """When everything is collected."""
+    dropoff_ms: tuple[int, ...]
+
+
+class Plan(Struct, frozen=True):
+    """Trips by driver, and the orders no driver can take."""
+
+    trips: dict[str, tuple[Trip, ...]]
+    unserved: tuple[str, ...]
+    cost_ms: float
+    rounds: int = 0
