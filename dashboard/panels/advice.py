@@ -40,7 +40,8 @@ def advice_block(
         return None
     word = formats.words(advice.word, formats.ADVICE_WORDS)
     late = late_mates(order, mates)
-    title = ["Autopilot", chip(word, TONES.get(advice.word, "quiet")), html.Span(_price(advice), className="count")]
+    price = html.Span(_price(advice), className="count")
+    title: list[str | Component] = ["Autopilot", chip(word, TONES.get(advice.word, "quiet")), price]
     return html.Section(
         [
             html.H3(title),

@@ -15,7 +15,8 @@ from dashboard import formats, ids
 from dashboard.figures.places import Places, read_places
 from dashboard.pages.shell import shell_layout
 from dashboard.panels import dialogs, header, order, preview, queue
-from dashboard.panels.candidates import Candidate, Excluded, Ranking, candidates_panel, term_colour
+from dashboard.panels.candidates import Candidate, Excluded, Ranking, candidates_panel
+from dashboard.panels.cost import term_colour
 from dashboard.panels.driver import driver_panel
 from dashboard.panels.mall import mall_panel, waiting_by_store
 from dashboard.panels.timeline import timeline
@@ -39,7 +40,8 @@ def an_order_view(**fields: Any) -> OrderView:
         dropoff=Dropoff(36.1, -115.2, "Ivy Baker", "+17025550123", "12 Elm St", "front desk"), placed_ms=T0,
         ready_ms=None, due_ms=T0 + 40 * MINUTE, priority=0, status="placed", version=3, driver_id=None, assignment=None,
         held=False, pinned=False, risk="on_time", eta_pickup_ms=None, eta_dropoff_ms=T0 + 30 * MINUTE, updated_ms=T0,
-        is_ready=False, picked_up_ms=None, ended_ms=None,
+        is_ready=False, picked_up_ms=None, ended_ms=None, eta_low_ms=None, eta_high_ms=None, offered_until_ms=None,
+        advice=None,
     )  # fmt: skip
     return replace(given, **fields)
 
@@ -106,13 +108,13 @@ def test_an_order_offers_what_can_be_done_with_it_now(fields: dict[str, Any], ac
 
 
 def test_a_viewer_sees_every_action_disabled_with_the_reason() -> None:
-    panel = order.order_panel(an_order_view(), places(), NAMES, 0, why_not="You can look, not act.")
+    panel = order.order_panel(an_order_view(), places(), NAMES, 0, why_not="You can look, not act.", now_ms=T0)
     assert all(button.disabled and button.title == "You can look, not act." for button in buttons(panel).values())
     assert "You can look, not act." in words(panel)
 
 
 def test_an_order_shows_its_promise_against_its_eta_and_hides_the_phone() -> None:
-    shown = words(order.order_panel(an_order_view(driver_id="d-1", status="assigned"), places(), NAMES, 0))
+    shown = words(order.order_panel(an_order_view(driver_id="d-1", status="assigned"), places(), NAMES, 0, now_ms=T0))
     assert "10 min to spare" in shown
     assert "Ana R." in shown
     assert "555" not in shown
@@ -121,16 +123,16 @@ def test_an_order_shows_its_promise_against_its_eta_and_hides_the_phone() -> Non
 
 def test_a_delivered_order_is_measured_by_when_it_arrived() -> None:
     done = an_order_view(status="delivered", ended_ms=T0 + 45 * MINUTE)
-    assert "late by 5 min" in words(order.order_panel(done, places(), NAMES, 0))
+    assert "late by 5 min" in words(order.order_panel(done, places(), NAMES, 0, now_ms=T0))
 
 
 def test_a_cancelled_order_is_not_called_late() -> None:
     gone = an_order_view(status="cancelled", ended_ms=T0 + 45 * MINUTE)
-    assert "late" not in words(order.order_panel(gone, places(), NAMES, 0))
+    assert "late" not in words(order.order_panel(gone, places(), NAMES, 0, now_ms=T0))
 
 
 def test_the_panel_carries_the_version_that_is_on_screen() -> None:
-    panel = order.order_panel(an_order_view(version=7), places(), NAMES, 0)
+    panel = order.order_panel(an_order_view(version=7), places(), NAMES, 0, now_ms=T0)
     assert getattr(panel, "data-version") == "7"
 
 
