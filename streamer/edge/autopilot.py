@@ -104,7 +104,7 @@ class Autopilot:
             for mall_id in self.health:
                 if not self._works(self.rules(mall_id)):
                     due_s.pop(mall_id, None)
-                    self.health[mall_id] = replace(self.health[mall_id], ok=True, message=None)
+                    self.health[mall_id].ok, self.health[mall_id].message = True, None
                 elif due_s.get(mall_id, 0.0) <= loop.time():
                     began_s, every_s = loop.time(), self.rules(mall_id).look_ms / 1000
                     await self.look(mall_id)

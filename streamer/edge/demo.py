@@ -88,7 +88,7 @@ async def _run(
     source = ReplaySource(runner, fixture, clock)
     name = options.fixture.name.removesuffix(SUFFIX)
     sign = Sign("replay", options.speed, name, runner.clock_offset_ms)
-    streamer = Streamer(runner, accounts, secret := link_secret(directory), sign, origins_of(options.port))
+    streamer = Streamer(runner, accounts, secret := link_secret(directory), sign, origins_of(options.port), "suggest")
     child: DashboardChild | None = None
     try:
         await runner.start()

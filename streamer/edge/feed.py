@@ -10,7 +10,7 @@ does not even hear of pings. Who joins then gets a snapshot, and the frames begi
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from streamer.core.events import DriverChanged, Hex, OrderChanged, PingTaken, RouteChanged
 from streamer.core.hexes import HexGrid, HexLayers
 from streamer.core.kpis import Kpis, count, kpis
+from streamer.core.settings import AutopilotMode
 from streamer.core.state import Driver, Order
 from streamer.core.views import order_view
 from streamer.edge.frames import DeltaFrame, Sign, SnapshotFrame, driver_columns, hex_columns
@@ -43,9 +44,13 @@ class Reader(Protocol):
 class Feed:
     """The feeds of all malls, in step. `epoch` names this run: a `seq` means nothing in another."""
 
-    def __init__(self, runner: Runner, sign: Sign | None = None) -> None:
+    def __init__(
+        self, runner: Runner, sign: Sign | None = None, mode_of: Callable[[str], AutopilotMode] = lambda _: "off"
+    ) -> None:
+        """`mode_of` tells the autopilot's mode at a mall."""
         self.runner = runner
         self.sign = sign or Sign()
+        self._mode_of = mode_of
         self.epoch = secrets.token_hex(8)
         self._encode = msgspec.json.Encoder().encode
         self._dirty_drivers: dict[str, None] = {}
@@ -197,7 +202,7 @@ class Feed:
         hexes = mall.changed_hexes(layers)
         mall.seq += 1
         frame = DeltaFrame(
-            mall.id, mall.seq, self._at_ms(), self.sign, mall_kpis, floor_kpis,
+            mall.id, mall.seq, self._at_ms(), self.sign, self._mode_of(mall.id), mall_kpis, floor_kpis,
             driver_columns(mall.changed) if mall.changed else None, mall.gone,
             [order_view(order) for order in orders], hex_columns(hexes) if hexes else None,
         )  # fmt: skip
@@ -217,8 +222,8 @@ class Feed:
         # taken back before the next frame would not be in it.
         drivers = [driver for driver in state.drivers.values() if self._home.get(driver.id) == mall.id]
         frame = SnapshotFrame(
-            self.epoch, mall.id, mall.seq, at_ms, self.sign, driver_columns(drivers), [], shown,
-            hex_columns(mall.layers), kpis(state, (mall.id,)), kpis(state, None),
+            self.epoch, mall.id, mall.seq, at_ms, self.sign, self._mode_of(mall.id), driver_columns(drivers), [],
+            shown, hex_columns(mall.layers), kpis(state, (mall.id,)), kpis(state, None),
         )  # fmt: skip
         return self._encode(frame)
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from streamer.core.events import Hex
 from streamer.core.hexes import HexLayers, hex_name
 from streamer.core.kpis import Kpis
+from streamer.core.settings import AutopilotMode
 from streamer.core.state import Driver
 from streamer.core.views import OrderView
 
@@ -59,6 +60,7 @@ class SnapshotFrame(Struct, frozen=True, tag_field="frame", tag="snapshot"):
     seq: int
     at_ms: int
     floor: Sign
+    autopilot: AutopilotMode
     drivers: DriverColumns
     gone: list[str]
     orders: list[OrderView]
@@ -74,6 +76,7 @@ class DeltaFrame(Struct, frozen=True, tag_field="frame", tag="delta", omit_defau
     seq: int
     at_ms: int
     floor: Sign
+    autopilot: AutopilotMode
     kpis: Kpis
     floor_kpis: Kpis
     drivers: DriverColumns | None = None

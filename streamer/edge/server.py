@@ -21,9 +21,10 @@ from websockets.http11 import Request, Response
 
 from streamer.core.errors import ConfigurationError, MallFileError
 from streamer.core.malls import Floor, parse_malls
-from streamer.core.settings import Settings
+from streamer.core.settings import AutopilotMode, Settings
 from streamer.edge import link
 from streamer.edge.accounts import Accounts
+from streamer.edge.autopilot import Autopilot
 from streamer.edge.clock import WallClock
 from streamer.edge.connection import DirectConnection
 from streamer.edge.desk.counters import Counters
@@ -57,22 +58,27 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Streamer:
-    """Gateway, feed, desk and link of one runner, on one port."""
+    """Gateway, feed, desk, link and autopilot of one runner, on one port."""
 
     def __init__(
-        self, runner: Runner, accounts: Accounts, secret: str, sign: Sign | None = None, origins: tuple[str, ...] = ()
-    ) -> None:
-        """`origins` are those of pages that may open driver sockets; a page also needs a token."""
+        self, runner: Runner, accounts: Accounts, secret: str, sign: Sign | None = None, origins: tuple[str, ...] = (),
+        mode: AutopilotMode | None = None,
+    ) -> None:  # fmt: skip
+        """`origins` are those of pages that may open driver sockets; a page also needs a token.
+
+        `mode` is the autopilot's where nobody has set one; None: that of the settings. On a recording it only suggests.
+        """
         self.runner = runner
         self.accounts = accounts
-        self.feed = Feed(runner, sign)
+        self.autopilot = Autopilot(runner, mode, may_decide=sign is None or sign.mode == "live")
+        self.feed = Feed(runner, sign, self.autopilot.mode)
         wall = WallClock()
         self.pulse = Pulse()
         settings = GatewaySettings(origins=origins)
         settings = replace(settings, max_sockets=socket_room(settings.max_sockets))
         self.gateway = Gateway(runner, accounts, settings, own_clock=self.feed.sign.mode == "replay", wall=wall)
-        counters = Counters(runner, self.gateway.tally, self.pulse, self._unread)
-        self.link = Link(Desk(runner, accounts, wall, counters), self.feed, secret)
+        counters = Counters(runner, self.gateway.tally, self.pulse, self._unread, self.autopilot)
+        self.link = Link(Desk(runner, accounts, wall, counters, self.autopilot), self.feed, secret)
         self.port = 0
         self._doors: dict[str, Gateway | Link] = {gateway.PATH: self.gateway, link.PATH: self.link}
         self._server: Server | None = None
@@ -89,12 +95,13 @@ class Streamer:
         except OSError as error:
             raise port_fault(error, port) from error
         self.port = next(iter(self._server.sockets)).getsockname()[1]
-        self._beats = [asyncio.create_task(self.feed.run()), asyncio.create_task(self.pulse.run())]
+        self._beats = [asyncio.create_task(part.run()) for part in (self.feed, self.pulse, self.autopilot)]
 
     async def close(self) -> None:
         """Let nobody in, tell everybody what is due, and end every socket."""
         for beat in self._beats:
             beat.cancel()
+        await self.autopilot.close()
         if self._server is not None:
             await self.gateway.close()
             self._server.close(code=Close.RESTART, reason="the server restarts")
@@ -142,6 +149,8 @@ class LiveOptions(Struct, frozen=True, kw_only=True):
     port: int = 8765
     origins: tuple[str, ...] = ()
     retention_days: int = retention.DAYS
+    autopilot: AutopilotMode | None = None
+    """Its mode at malls where nobody has set one; None: that of the journal's settings."""
 
 
 def origins_of(dashboard_port: int) -> tuple[str, ...]:
@@ -165,7 +174,8 @@ async def run_live(options: LiveOptions, beside: Callable[[Streamer], Awaitable[
         recovered = recover(journal)
         log.info("recovered", seq=recovered.engine.state.seq, replayed=recovered.replayed)
         runner = Runner(recovered.engine, journal, WallClock(), recovered.snapshot_seq)
-        streamer = Streamer(runner, accounts, link_secret(options.data), origins=options.origins)
+        secret = link_secret(options.data)
+        streamer = Streamer(runner, accounts, secret, origins=options.origins, mode=options.autopilot)
     except BaseException:
         journal.close()
         accounts.close()

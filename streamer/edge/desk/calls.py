@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streamer.core.events import Action, Duty, Id, Instant, Key, OrderPlaced, ShortText
+from streamer.core.settings import AutopilotRules
 from streamer.core.state import DriverState, Risk, Status
 from streamer.core.views import OrderView
 from streamer.edge.accounts import Role
@@ -215,6 +216,15 @@ class DutyOf(Struct, frozen=True):
 
     driver_id: Id
     duty: Duty
+    reason: ShortText = ""
+    key: Key | None = None
+
+
+class AutopilotOf(Struct, frozen=True):
+    """Parameters of `set_autopilot`; rules that are left out are the defaults, not what they were."""
+
+    mall_id: Id
+    rules: AutopilotRules
     reason: ShortText = ""
     key: Key | None = None
 

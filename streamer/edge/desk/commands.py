@@ -1,4 +1,4 @@
-"""The calls that change the floor: orders placed, commands, bulk, undo, hand-overs and duty.
+"""The calls that change the floor: orders placed, commands, bulk, undo, hand-overs, duty and the autopilot's rules.
 
 It must not check roles, and it must not decide: the engine does, and its refusals are worded here as HTTP statuses.
 """
@@ -18,6 +18,7 @@ from streamer.core.events import (
     OrderPlaced,
     Output,
     Refused,
+    SetAutopilot,
     SetDuty,
     Undo,
 )
@@ -102,6 +103,16 @@ class Commands:
         done = self._done(await self.runner.ask(item))
         view = driver_view(self.runner.engine.state.drivers[params.driver_id], self.runner.now_ms())
         return Answer({**msgspec.structs.asdict(view), "command_id": done.command_id})
+
+    async def set_autopilot(self, who: Caller, params: calls.AutopilotOf) -> Answer:
+        """Change how the autopilot works at a mall: its rules as they now are."""
+        mall_id = self.reads.find_mall(who, params.mall_id)
+        if params.rules.mode not in {"off", "suggest"} and not self.reads.autopilot.may_decide:
+            detail = "a recording has its own decisions: its autopilot is off or suggests"
+            raise CallRefusedError(409, "only_suggests", detail)
+        item = SetAutopilot(mall_id, params.rules, who.name, params.reason, params.key)
+        done = self._done(await self.runner.ask(item))
+        return Answer({**self.reads.autopilot_of(mall_id), "command_id": done.command_id})
 
     # ------------------------------------------------------------ in
 

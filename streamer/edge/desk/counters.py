@@ -5,6 +5,7 @@ It must not know the text that machines are shown, nor name a driver, an order o
 
 from collections.abc import Callable
 
+from streamer.edge.autopilot import Autopilot
 from streamer.edge.desk import calls
 from streamer.edge.desk.calls import Answer, Caller
 from streamer.edge.gateway.socket import Tally
@@ -22,9 +23,10 @@ class Counters:
 
     def __init__(
         self, runner: Runner, tally: Tally | None = None, pulse: Pulse | None = None,
-        unread: Callable[[], int] | None = None,
+        unread: Callable[[], int] | None = None, autopilot: Autopilot | None = None,
     ) -> None:  # fmt: skip
         """`unread` tells the bytes in the buffer of the slowest reader."""
+        self.autopilot = autopilot or Autopilot(runner)
         self.runner = runner
         self.tally = tally or Tally()
         self.pulse = pulse or Pulse()
@@ -32,7 +34,8 @@ class Counters:
 
     async def counters(self, who: Caller | None, params: calls.Nothing) -> Answer:
         """The table as it stands."""
-        return Answer({**self._sockets(), **self._pings(), **self._floor(), **self._journal()})
+        parts = (self._sockets(), self._pings(), self._floor(), self._journal(), self._autopilot())
+        return Answer({name: value for part in parts for name, value in part.items()})
 
     def _sockets(self) -> dict[str, object]:
         tally = self.tally
@@ -79,6 +82,23 @@ class Counters:
             "journal_commit_seconds": _told(tally.commit_s),
             "journal_bytes": sizes.database,
             "journal_wal_bytes": sizes.wal,
+        }
+
+    def _autopilot(self) -> dict[str, object]:
+        tally, solver = self.autopilot.tally, self.autopilot.solver
+        return {
+            "autopilot_looks_total": tally.looks,
+            "autopilot_looks_failed_total": tally.failed,
+            "autopilot_looks_skipped_total": tally.skipped,
+            "autopilot_commands_total": tally.given,
+            **{f"autopilot_refused_total.code.{code}": count for code, count in tally.refused.items()},
+            "autopilot_advice_total": tally.told,
+            "autopilot_workers_started_total": solver.starts,
+            "autopilot_orders": tally.orders,
+            "autopilot_drivers": tally.drivers,
+            "autopilot_build_seconds": _told(tally.build_s),
+            "autopilot_decide_seconds": _told(tally.decide_s),
+            "autopilot_search_seconds": _told(tally.search_s),
         }
 
 

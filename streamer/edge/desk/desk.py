@@ -11,6 +11,7 @@ import structlog
 from msgspec import Struct
 
 from streamer.edge.accounts import ROLES, Accounts, Role
+from streamer.edge.autopilot import Autopilot
 from streamer.edge.clock import Clock
 from streamer.edge.desk import calls
 from streamer.edge.desk.calls import Answer, Call, Caller, CallRefusedError
@@ -35,10 +36,13 @@ class Entry(Struct, frozen=True):
 class Desk:
     """Answers the calls of docs/link.md."""
 
-    def __init__(self, runner: Runner, accounts: Accounts, clock: Clock, counters: Counters | None = None) -> None:
-        """`counters` are those of the whole streamer; by default of the runner alone."""
+    def __init__(
+        self, runner: Runner, accounts: Accounts, clock: Clock, counters: Counters | None = None,
+        autopilot: Autopilot | None = None,
+    ) -> None:  # fmt: skip
+        """`counters` are those of the whole streamer; by default of the runner alone, without an autopilot at work."""
         self.runner = runner
-        reads = Reads(runner)
+        reads = Reads(runner, autopilot or Autopilot(runner))
         commands = Commands(runner, reads)
         people = People(runner, accounts, clock)
         self.table: dict[str, Entry] = {
@@ -57,6 +61,7 @@ class Desk:
             "history": Entry("viewer", calls.OfOrder, reads.history),
             "drivers": Entry("viewer", calls.Drivers, reads.drivers),
             "driver": Entry("viewer", calls.OfDriver, reads.driver),
+            "autopilot": Entry("viewer", calls.Nothing, reads.autopilots),
             "candidates": Entry("dispatcher", calls.Candidates, reads.candidates),
             "preview": Entry("dispatcher", calls.PreviewOf, reads.preview),
             "place": Entry("dispatcher", calls.Place, commands.place),
@@ -66,6 +71,7 @@ class Desk:
             "hand_over": Entry("dispatcher", calls.HandOverOf, commands.hand_over),
             "duty": Entry("dispatcher", calls.DutyOf, commands.duty),
             "track": Entry("ops-lead", calls.Track, reads.track),
+            "set_autopilot": Entry("ops-lead", calls.AutopilotOf, commands.set_autopilot),
         }
 
     async def answer(self, call: Call) -> Answer:

@@ -13,6 +13,7 @@ from streamer.core.state import Driver, Order
 from streamer.core.views import driver_view, order_view
 from streamer.dispatch.candidates import rank
 from streamer.dispatch.preview import preview
+from streamer.edge.autopilot import Autopilot
 from streamer.edge.desk import calls
 from streamer.edge.desk.calls import Answer, Caller, CallRefusedError, read_cursor, write_cursor
 from streamer.edge.journal.contract import Note
@@ -22,8 +23,9 @@ from streamer.edge.runner import Runner
 class Reads:
     """Answers about the floor as it stands; the desk holds each back until what it shows is durable."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, autopilot: Autopilot) -> None:
         self.runner = runner
+        self.autopilot = autopilot
         self._grids = {mall.id: HexGrid(mall) for mall in runner.engine.floor.malls.values()}
 
     async def state(self, who: Caller, params: calls.Nothing) -> Answer:
@@ -47,7 +49,7 @@ class Reads:
 
     async def hexes(self, who: Caller, params: calls.Hexes) -> Answer:
         """The cells drawn around a mall, one GeoJSON feature each, with the layers asked for."""
-        grid = self._grids[self._mall(who, params.mall_id)]
+        grid = self._grids[self.find_mall(who, params.mall_id)]
         counted = grid.layers(self.runner.engine.state)
         features = [_hex_feature(cell, counted.get(cell) or HexLayers(), params.layers) for cell in grid.cells]
         return Answer({"type": "FeatureCollection", "features": features})
@@ -56,13 +58,22 @@ class Reads:
         """The figures of one mall, or of all in scope."""
         scope = who.mall_ids or None
         if params.mall_id is not None:
-            scope = (self._mall(who, params.mall_id),)
+            scope = (self.find_mall(who, params.mall_id),)
         return Answer(kpis(self.runner.engine.state, scope))
+
+    async def autopilots(self, who: Caller, params: calls.Nothing) -> Answer:
+        """The autopilot of every mall in scope: its rules, and how its looks go."""
+        return Answer({"items": [self.autopilot_of(mall_id) for mall_id in self._grids if who.may_see(mall_id)]})
+
+    def autopilot_of(self, mall_id: str) -> dict[str, object]:
+        """The autopilot of one mall, as it is shown."""
+        rules, health = self.autopilot.rules(mall_id), self.autopilot.health[mall_id]
+        return {"mall_id": mall_id, "rules": rules, "worker": health}
 
     async def orders(self, who: Caller, params: calls.Orders) -> Answer:
         """Orders that fit the filters, oldest first."""
         if params.mall_id is not None:
-            self._mall(who, params.mall_id)
+            self.find_mall(who, params.mall_id)
         fitting = [order for order in self.runner.engine.state.orders.values() if _order_fits(who, params, order)]
         fitting.sort(key=_order_place)
         after = read_cursor(params.cursor)
@@ -101,7 +112,7 @@ class Reads:
     async def drivers(self, who: Caller, params: calls.Drivers) -> Answer:
         """Drivers that fit the filters, by id."""
         if params.mall_id is not None:
-            self._mall(who, params.mall_id)
+            self.find_mall(who, params.mall_id)
         state, at_ms = self.runner.engine.state, self.runner.now_ms()
         _, after = read_cursor(params.cursor)
         fitting = sorted(driver.id for driver in state.drivers.values() if _driver_fits(who, params, driver))
@@ -157,7 +168,12 @@ class Reads:
             raise CallRefusedError(403, "forbidden", f"driver {driver_id} is of a mall outside your scope")
         return driver
 
-    def _mall(self, who: Caller, mall_id: str) -> str:
+    def find_mall(self, who: Caller, mall_id: str) -> str:
+        """The mall's id, if it is in the caller's scope.
+
+        Raises:
+            CallRefusedError: there is none, or it is out of scope.
+        """
         if mall_id not in self._grids:
             raise CallRefusedError(404, "not_found", f"there is no mall {mall_id}")
         if not who.may_see(mall_id):
