@@ -18,7 +18,7 @@ from dashboard.panels.pieces import attributes, note, section
 class Candidate(Struct, frozen=True):
     """A driver who could carry the order. `cost`, each of `terms` and `regret_min` are minutes.
 
-    `regret_min` is what the whole floor would pay more than with the best plan; None when no plan was made.
+    `regret_min` is how much more it costs than the best choice for the whole floor; None when no plan was made.
     """
 
     driver_id: str
@@ -95,8 +95,8 @@ def _row(
 def _regret(regret_min: float | None) -> list[Component]:
     if regret_min is None or regret_min < LEAST_MIN:
         return []
-    words = f"The whole floor would pay {regret_min:.1f} min more than with the best plan"
-    return [html.Span(f"floor +{regret_min:.1f}", className="at-risk", title=words)]
+    words = f"Costs {regret_min:.1f} min more than the best choice for the whole floor"
+    return [html.Span(f"regret {regret_min:.1f}", className="at-risk", title=words)]
 
 
 def _excluded(excluded: Sequence[Excluded], names: dict[str, str], *, shown: bool = False) -> Component:
