@@ -35,9 +35,9 @@
   mallard.storeName = (id) => stores.get(id) || id;
 
   const age = (ms) => (ms < 120000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60000)} min`);
-  /** A span ahead in words. @param {number} ms */
-  mallard.span = (ms) => (ms <= 0 ? 'now' : age(ms));
-  mallard.left = (ms) => (ms <= 0 ? 'offer lapsed' : `${age(ms)} left`);
+  /** A span ahead in words, rounded down as the inspector does. @param {number} ms */
+  mallard.span = (ms) => (ms <= 0 ? 'now' : ms < 120000 ? `${Math.floor(ms / 1000)} s` : `${Math.floor(ms / 60000)} min`);
+  mallard.left = (ms) => (ms <= 0 ? 'offer lapsed' : `${mallard.span(ms)} left`);
 
   /** ETA with the times four of five come between, and the promise. @param {any} order */
   mallard.times = (order) => {

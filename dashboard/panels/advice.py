@@ -83,7 +83,7 @@ def _hold(advice: Advice, now_ms: int, late: Sequence[str]) -> str:
     if more < 1 or span_ms < formats.MINUTE_MS:
         return ""
     trouble = f"{', '.join(late)} late" if late else "nobody late"
-    return f"Hold {formats.minutes(span_ms)}: +{formats.count(more, 'order')} on this trip, {trouble}"
+    return f"Hold {formats.age(span_ms)}: +{formats.count(more, 'order')} on this trip, {trouble}"
 
 
 def _times(advice: Advice, timezone: str, offset_ms: int) -> str:

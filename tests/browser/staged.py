@@ -27,6 +27,7 @@ from streamer.edge.server import LOOPBACK, Streamer
 from tests.builders import MALL, MINUTE, a_collection, a_ping, a_report, an_order
 
 SUGGESTED = {"drive": 9.0, "walk": 2.5, "wait": 3.0, "detour": 1.5}
+LOOK_MS = 3_600_000
 PINGS_S = 5
 # Around the mall by degrees (north, east), so that all of it is in view.
 DRIVERS = {"d-1": ("Ana R.", 0.012, 0.014), "d-2": ("Ben T.", -0.01, 0.02), "d-3": ("Cleo M.", 0.02, -0.016)}
@@ -56,7 +57,7 @@ class StagedFloor:
             return await client.request(method, path, **more)
 
     async def set_rules(self, **rules: Any) -> None:
-        await self.runner.ask(SetAutopilot("plaza", AutopilotRules(**rules), "olga", "to test"))
+        await self.runner.ask(SetAutopilot("plaza", AutopilotRules(**{"look_ms": LOOK_MS, **rules}), "olga", "to test"))
 
     async def place(self, number: int = 0, due_min: float = 60, **fields: Any) -> str:
         """A new order; gives its id."""
@@ -92,7 +93,9 @@ class StagedFloor:
 async def staged_floor(directory: Path, port: int) -> AsyncIterator[StagedFloor]:
     """Opens the floor with its three drivers on duty."""
     clock = WallClock()
-    engine = Engine(parse_malls(a_collection()), Settings())
+    # It looks once, at an empty floor, and then not for an hour: what advice there is, the test gives.
+    settings = Settings(autopilot=AutopilotRules(mode="suggest", look_ms=LOOK_MS))
+    engine = Engine(parse_malls(a_collection()), settings)
     header = JournalHeader(SCHEMA, a_collection(), engine.settings, "tests", clock.now_ms())
     runner = Runner(engine, MemoryJournal(header), clock)
     accounts = Accounts(directory)
@@ -106,6 +109,8 @@ async def staged_floor(directory: Path, port: int) -> AsyncIterator[StagedFloor]
     await child.start()
     token = accounts.mint_api_token("tests", "ops-lead", (), clock.now_ms())
     pings = asyncio.create_task(_report_on(runner))
+    while streamer.autopilot.health["plaza"].last_look_ms is None:
+        await asyncio.sleep(0.05)
     try:
         yield StagedFloor(runner, child.url, passwords, token)
     finally:
