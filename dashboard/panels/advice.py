@@ -15,7 +15,7 @@ from streamer.core.events import Advice
 from streamer.core.orders import QUEUED
 from streamer.core.views import OrderView
 
-TONES = {"failed": "late", "suggested": "at-risk", "planned": "on-time"}
+TONES = {"failed": "late", "suggested": "asks", "planned": "on-time"}
 
 
 def advice_block(
@@ -115,11 +115,11 @@ def _cost(advice: Advice) -> list[Component]:
 
 
 def _price(advice: Advice) -> str:
-    """`16.0 min, next best driver +3.2`."""
+    """`16.0 min · next best +3.2`."""
     if advice.cost_min is None:
         return ""
     regret = advice.regret_min
-    return f"{advice.cost_min:.1f} min" + (f", next best driver {regret:+.1f}" if regret is not None else "")
+    return f"{advice.cost_min:.1f} min" + (f" · next best {regret:+.1f}" if regret is not None else "")
 
 
 def _trip(order: OrderView, mates: Sequence[OrderView], timezone: str, offset_ms: int) -> list[Component]:

@@ -1,4 +1,4 @@
-"""The autopilot's badge in the header, and the dialog of its rules by mall.
+"""The autopilot's badge above the floor, and the dialog of its rules by mall.
 
 It must not know how rules take effect; the streamer checks who may change them, and audits it.
 """
@@ -42,7 +42,7 @@ class Span(NamedTuple):
 
 
 LOOK: Final = Span("look_ms", "Looks every (s)", "Seconds from one look at the floor to the next.", 1, 3600)
-TRIP: Final = Span("trip_orders", "Orders per trip, at most", "No trip it makes has more.", 1, 64)
+TRIP: Final = Span("trip_orders", "Orders per trip", "At most; it plans no longer trips.", 1, 64)
 OFFER: Final = Span("offer_ms", "Offer lapses after (s)", "0: an order is given for good, not offered.", 0, 10_000_000)
 STAND_DOWN: Final = Span(
     "stand_down_ms", "Stands down for (s)", "What a person touched, it leaves alone this long.", 0, 10_000_000
@@ -88,7 +88,7 @@ class Form(Struct, frozen=True):
 
 
 def badge(items: Sequence[MallAutopilot], malls: Sequence[str], places: Places) -> Component | None:
-    """The button in the header: the mode of the malls shown, and whether its work has stopped.
+    """The button before the figures: the mode of the malls shown, and whether its work has stopped.
 
     Args:
         malls: those shown; empty means all.
@@ -100,11 +100,10 @@ def badge(items: Sequence[MallAutopilot], malls: Sequence[str], places: Places) 
     lines = [_line(item, places) for item in shown]
     return html.Button(
         [
-            html.Span("Autopilot", className="dim"),
-            html.Strong(modes_in_short(shown)),
-            *([html.Strong("stopped", className="late")] if stopped else []),
+            html.Span(modes_in_short(shown), className="value"),
+            html.Span("Autopilot stopped" if stopped else "Autopilot"),
         ],
-        className="btn",
+        className="kpi stopped" if stopped else "kpi",
         id="autopilot-button",
         title="\n".join(lines),
         **attributes({"data-act": "autopilot", "aria-label": f"Autopilot. {'. '.join(lines)}. Open its rules"}),

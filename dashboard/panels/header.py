@@ -63,7 +63,6 @@ def header() -> Component:
                 role="status",
             ),
             html.Div(className="spring"),
-            html.Div(id=ids.AUTOPILOT_BADGE),
             html.Button(
                 "?", id="keys-button", className="btn icon", title="Keys (?)", **attributes({"data-act": "keys"})
             ),
@@ -117,7 +116,7 @@ def account(name: str, role: str) -> Component:
 
 
 def strip() -> Component:
-    """The figures, each with what it means on hover and focus."""
+    """The autopilot's mode, and the figures, each with what it means on hover and focus."""
     cells = [
         dmc.Tooltip(
             html.Div(
@@ -135,7 +134,10 @@ def strip() -> Component:
         )
         for figure in FIGURES
     ]
-    return html.Div(cells, className="strip", role="region", **attributes({"aria-label": "Figures of the floor"}))
+    autopilot = html.Div(id=ids.AUTOPILOT_BADGE)
+    return html.Div(
+        [autopilot, *cells], className="strip", role="region", **attributes({"aria-label": "Figures of the floor"})
+    )
 
 
 def banner() -> Component:

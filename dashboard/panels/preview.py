@@ -43,7 +43,7 @@ def preview_panel(
     rows = [_row(effect, order.id, names, timezone, offset_ms) for effect in _moved_first(effects, order.id)]
     header = html.Thead(html.Tr([html.Th(word) for word in ("Order", "At the door", "Effect")]))
     table = html.Table([header, html.Tbody(rows)], className="effects") if rows else note("No other order is touched.")
-    summary = html.P(verdict(effects), className="late" if newly_late(effects) else "dim")
+    summary = html.P(verdict(effects), className=f"verdict {'late' if newly_late(effects) else 'dim'}")
     return section(f"If {name} takes it", [html.Div([commit, back], className="actions"), summary, table])
 
 

@@ -44,14 +44,14 @@ def columns() -> list[dict[str, object]]:
     risk = {name: f"params.data.risk === '{name}'" for name in ("on_time", "at_risk", "late", "ended")}
     toned = {f"risk-{name.replace('_', '-')}": test for name, test in risk.items()}
     return [
-        _column("id", "Order", 72, "The dot is the risk: filled red late, amber at risk", cellClassRules=toned),
+        _column("id", "Order", 70, "The dot is the risk: filled red late, amber at risk", cellClassRules=toned),
         _column("stores", "Store", 74, "Where it is collected", flex=1, minWidth=70),
         _column("items", "#", 34, "Items", type="rightAligned"),
-        _column("status", "Status", 84),
+        _column("status", "Status", 82),
         _column(
             "breach",
             "Breach",
-            80,
+            92,
             "Minutes between ETA and promise; without an ETA, minutes left until the promise",
             sort="asc",
             type="rightAligned",

@@ -256,7 +256,7 @@ async def test_an_ops_lead_changes_the_mode_with_a_reason_and_it_is_in_the_badge
     floor = await open_stage(role="ops-lead")
     dialog = await rules_dialog(floor)
     await dialog.get_by_label("Auto + exceptions").check()
-    await dialog.get_by_label("Orders per trip, at most").fill("3")
+    await dialog.get_by_label("Orders per trip").fill("3")
     await dialog.get_by_role("button", name="Save").click()
     await dialog.get_by_text("Say why: the reason goes into the audit.").wait_for()
     await dialog.get_by_label("Reason").fill("a quiet evening")

@@ -40,7 +40,7 @@ def block(advice: Advice | None = SUGGESTED, why_not: str = "", mate: Any = MATE
 def test_a_suggestion_says_to_whom_why_and_what_waiting_brings() -> None:
     shown = words(block())
     assert "Give it to Ana R. Shares a trip with o-2. Hold 4 min: +1 order on this trip, nobody late." in shown
-    assert "12.0 min, next best driver +3.2" in shown
+    assert "12.0 min · next best +3.2" in shown
 
 
 def test_a_hold_that_makes_an_order_late_says_which() -> None:
@@ -120,16 +120,16 @@ def an_autopilot(mall_id: str = "plaza", mode: Any = "suggest", **worker: Any) -
 @pytest.mark.parametrize(
     ("items", "malls", "said"),
     [
-        ([an_autopilot()], [], "Autopilot Suggest"),
-        ([an_autopilot(mode="auto_with_exceptions")], [], "Autopilot Auto + exceptions"),
+        ([an_autopilot()], [], "Suggest Autopilot"),
+        ([an_autopilot(mode="auto_with_exceptions")], [], "Auto + exceptions Autopilot"),
         (
             [an_autopilot(), an_autopilot("east", "auto"), an_autopilot("west", "auto")],
             [],
-            "Autopilot 1 Suggest · 2 Auto",
+            "1 Suggest · 2 Auto Autopilot",
         ),
-        ([an_autopilot(), an_autopilot("east", "auto")], ["east"], "Autopilot Auto"),
-        ([an_autopilot(ok=False, message="its worker died")], [], "Autopilot Suggest stopped"),
-        ([an_autopilot(mode="off", ok=False)], [], "Autopilot Off"),
+        ([an_autopilot(), an_autopilot("east", "auto")], ["east"], "Auto Autopilot"),
+        ([an_autopilot(ok=False, message="its worker died")], [], "Suggest Autopilot stopped"),
+        ([an_autopilot(mode="off", ok=False)], [], "Off Autopilot"),
     ],
 )
 def test_the_badge_says_the_mode_of_the_malls_shown(items: list[MallAutopilot], malls: list[str], said: str) -> None:
@@ -162,8 +162,8 @@ def test_rules_come_back_from_the_form_as_they_went_in() -> None:
     [
         ({"look_s": 0}, "“Looks every (s)” takes a number from 1 to 3600."),
         ({"look_s": ""}, "“Looks every (s)” takes a number from 1 to 3600."),
-        ({"trip": 65}, "“Orders per trip, at most” takes a number from 1 to 64."),
-        ({"trip": None}, "“Orders per trip, at most” takes a number from 1 to 64."),
+        ({"trip": 65}, "“Orders per trip” takes a number from 1 to 64."),
+        ({"trip": None}, "“Orders per trip” takes a number from 1 to 64."),
         ({"offer_s": -1}, "“Offer lapses after (s)” takes a number from 0 to 10000000."),
     ],
 )
