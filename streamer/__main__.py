@@ -12,7 +12,7 @@ import uvloop
 
 from streamer.cli.commands import run_app
 from streamer.cli.run import EVERYWHERE, require_secured
-from streamer.cli.shown import DEFAULT_DATA, configure_logging
+from streamer.cli.shown import DEFAULT_DATA, AutopilotOption, configure_logging
 from streamer.edge.server import LOOPBACK, LiveOptions, run_live
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -23,6 +23,7 @@ def streamer(
     data: Annotated[Path, typer.Option(envvar="MALLARD_DATA", metavar="DIR")] = DEFAULT_DATA,
     malls: Annotated[Path | None, typer.Option(envvar="MALLARD_MALLS", metavar="FILE")] = None,
     ingest_port: Annotated[int, typer.Option(envvar="MALLARD_INGEST_PORT", min=0, max=65535)] = 8765,
+    autopilot: AutopilotOption = None,
     public: Annotated[bool, typer.Option("--public", envvar="MALLARD_PUBLIC")] = False,
 ) -> None:
     """Journal, engine, driver gateway and dashboards' link, on one port."""
@@ -30,7 +31,7 @@ def streamer(
     if public:
         require_secured()
     host = EVERYWHERE if public else LOOPBACK
-    uvloop.run(run_live(LiveOptions(data=data, malls=malls, host=host, port=ingest_port)))
+    uvloop.run(run_live(LiveOptions(data=data, malls=malls, host=host, port=ingest_port, autopilot=autopilot)))
 
 
 if __name__ == "__main__":

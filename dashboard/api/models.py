@@ -22,6 +22,8 @@ Status = Literal[
 DriverState = Literal["off_duty", "free", "busy", "at_store", "on_break", "silent"]
 Risk = Literal["on_time", "at_risk", "late"]
 Layer = Literal["supply", "demand", "balance", "wait"]
+Mode = Literal["off", "suggest", "auto", "auto_with_exceptions"]
+Milliseconds = Annotated[int, Field(strict=True, ge=0, le=10_000_000_000)]
 
 
 class Problem(BaseModel):
@@ -146,7 +148,53 @@ class DutyBody(BaseModel):
     reason: Text | None = None
 
 
+class AutopilotRules(BaseModel):
+    """How the autopilot works at a mall."""
+
+    mode: Mode = Field(
+        default="off", description="suggest: people accept; auto_with_exceptions: late and dear is left to people"
+    )
+    look_ms: Annotated[int, Field(strict=True, ge=1_000, le=3_600_000)] = Field(
+        default=10_000, description="from one look at the floor to the next"
+    )
+    hold_for_batch: Annotated[bool, Field(strict=True)] = Field(
+        default=True, description="whether an order may wait for another to share its trip"
+    )
+    trip_orders: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
+        default=5, description="orders a trip, at most"
+    )
+    offer_ms: Milliseconds = Field(default=0, description="an order it gives out is an offer this long; 0: for good")
+    stand_down_ms: Milliseconds = Field(default=60_000, description="what a person touched, it leaves alone this long")
+
+
+class AutopilotBody(AutopilotRules):
+    """The rules as they are to be, and why."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"mode": "auto_with_exceptions", "offer_ms": 45000, "reason": "quiet evening"}]}
+    )
+    reason: Text = ""
+
+
 # ---------------------------------------------------------------- answers
+
+
+class Advice(BaseModel):
+    """What the autopilot makes of an order in the queue. `terms` are minutes and sum to `cost_min`."""
+
+    order_id: str
+    word: Literal["waits", "planned", "suggested", "failed", "left_to_people"]
+    reason: str = ""
+    driver_id: str | None = None
+    trip: list[str] = Field(
+        default=[], description="the orders that leave together, in the sequence of their drop-offs"
+    )
+    depart_ms: int | None = Field(default=None, description="when the driver has to set off")
+    leave_ms: int | None = Field(default=None, description="when the trip leaves the mall")
+    eta_dropoff_ms: int | None = None
+    cost_min: float | None = None
+    terms: dict[str, float] = {}
+    regret_min: float | None = Field(default=None, description="how much more the next best driver would cost")
 
 
 class Order(OrderBody):
@@ -163,6 +211,8 @@ class Order(OrderBody):
     eta_pickup_ms: int | None
     eta_dropoff_ms: int | None
     updated_ms: int
+    offered_until_ms: int | None = Field(description="when an offer lapses that its driver has not answered")
+    advice: Advice | None = Field(description="what the autopilot makes of it while it is in the queue")
 
 
 class OrderDone(Order):
@@ -210,6 +260,9 @@ class Candidate(BaseModel):
     terms: dict[str, float]
     eta_pickup_ms: int
     eta_dropoff_ms: int
+    regret_min: float | None = Field(
+        default=None, description="how much more it costs than the autopilot's plan, minutes; null without advice"
+    )
 
 
 class Excluded(BaseModel):
@@ -374,6 +427,38 @@ class Kpis(BaseModel):
     click_to_door_ms: int | None
     delivered: int
     wait_at_store_ms: int | None
+    offers: int = Field(description="orders the autopilot gave out for a driver to accept")
+    declined: int
+    lapsed: int = Field(description="offers nobody answered in time")
+
+
+class AutopilotWorker(BaseModel):
+    """How the looks at a mall go; `message` says what is wrong when not `ok`."""
+
+    ok: bool
+    last_look_ms: int | None
+    plan_ms: float | None = Field(description="what its last plan took")
+    message: str | None
+
+
+class AutopilotOfMall(BaseModel):
+    """The autopilot of a mall."""
+
+    mall_id: str
+    rules: AutopilotRules
+    worker: AutopilotWorker
+
+
+class AutopilotDone(AutopilotOfMall):
+    """The autopilot of a mall after it was set."""
+
+    command_id: str
+
+
+class Autopilots(BaseModel):
+    """The autopilot of every mall in scope."""
+
+    items: list[AutopilotOfMall]
 
 
 class EngineState(BaseModel):

@@ -28,6 +28,15 @@ STREAMER_WORDS = {
     "slowest_reader_bytes": "Unread by the driver, gateway or dashboard that is furthest behind.",
     "handshakes_turned_away_total": "Handshakes asked to come back later.",
     "reading_paused_total": "Times a sender was not read, to slow it down.",
+    "autopilot_looks_total": "Looks of the autopilot that came to a plan.",
+    "autopilot_looks_skipped_total": "Looks that were due while another was under way.",
+    "autopilot_refused_total": "Commands of the autopilot that the engine refused.",
+    "autopilot_advice_total": "Pieces of advice that were news.",
+    "autopilot_orders": "Orders in the last problem.",
+    "autopilot_drivers": "Drivers in the last problem.",
+    "autopilot_build_seconds": "How long the loop made a problem of the floor.",
+    "autopilot_decide_seconds": "How long the loop decided what follows from a plan.",
+    "autopilot_search_seconds": "How long the planning process searched.",
 }
 
 Metric = tuple[str, str, str, list[tuple[str, float]]]

@@ -16,9 +16,16 @@ import typer
 import uvloop
 from msgspec import Meta, Struct
 
-from streamer.cli.shown import DEFAULT_DATA, IngestPortOption, PortOption, configure_logging, counting
+from streamer.cli.shown import (
+    DEFAULT_DATA,
+    AutopilotOption,
+    IngestPortOption,
+    PortOption,
+    configure_logging,
+    counting,
+)
 from streamer.core.errors import ConfigurationError
-from streamer.core.settings import Settings
+from streamer.core.settings import AutopilotMode, Settings
 from streamer.edge.child import DashboardChild, check_free
 from streamer.edge.demo import DemoCard, DemoOptions, run_demo
 from streamer.edge.journal.retention import DAYS, MAX_DAYS
@@ -42,6 +49,8 @@ class ServeFile(Struct, frozen=True, forbid_unknown_fields=True):
     origins: tuple[Origin, ...] = ()
     """Pages, besides the dashboard's own, that may open driver sockets: `https://drivers.example`."""
     retention_days: Annotated[int, Meta(ge=1, le=MAX_DAYS)] | None = None
+    autopilot: AutopilotMode | None = None
+    """Its mode where nobody has set one."""
     settings: Settings | None = None
 
 
@@ -75,6 +84,7 @@ def serve(
     retention_days: Annotated[
         int | None, typer.Option(min=1, max=MAX_DAYS, help=f"Days that raw pings are kept [{DAYS}].")
     ] = None,
+    autopilot: AutopilotOption = None,
     public: Annotated[bool, typer.Option("--public", help="Listen on all addresses, behind a TLS proxy.")] = False,
 ) -> None:
     """Run the whole product live."""
@@ -92,6 +102,7 @@ def serve(
         port=ingest_port or file.ingest_port or 8765,
         origins=(*origins_of(dashboard_port), *file.origins),
         retention_days=retention_days or file.retention_days or DAYS,
+        autopilot=autopilot or file.autopilot,
     )
     check_free(host, options.port)
     check_free(host, dashboard_port)

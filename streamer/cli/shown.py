@@ -15,12 +15,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from streamer.core.settings import AutopilotMode
+
 DEFAULT_DATA = Path("mallard-data")
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Directory of the journal and the accounts.")]
 MallsOption = Annotated[list[str] | None, typer.Option("--mall", metavar="ID", help="A mall; may be given again.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the dashboard.")]
 IngestPortOption = Annotated[int, typer.Option("--ingest-port", min=1, max=65535, help="Port of the sockets.")]
+AutopilotOption = Annotated[
+    AutopilotMode | None,
+    typer.Option("--autopilot", envvar="MALLARD_AUTOPILOT", help="Of malls where nobody has set it; of this run only."),
+]
 
 _console = Console(stderr=True)
 

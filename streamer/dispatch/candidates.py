@@ -33,6 +33,9 @@ class Candidate(Struct, frozen=True):
     terms: dict[str, float]
     eta_pickup_ms: int
     eta_dropoff_ms: int
+    regret_min: float | None = None
+    """How much more it costs than the driver the plan has for the order, in minutes; below 0, it is cheaper for this
+    order, and the plan has others in mind. None without a plan."""
 
 
 class Excluded(Struct, frozen=True):
@@ -79,6 +82,8 @@ def rank(engine: Engine, order_id: str, limit: int = 5) -> Ranking:
         else:
             costed.append(candidate)
     costed.sort(key=lambda candidate: (candidate.cost, candidate.driver_id))
+    if order.advice is not None and (planned_min := order.advice.cost_min) is not None:
+        costed = [replace(one, regret_min=round(one.cost - planned_min, 2)) for one in costed]
     excluded += [Excluded(candidate.driver_id, "further away") for candidate in costed[limit:]]
     return Ranking(tuple(costed[:limit]), tuple(sorted(excluded, key=lambda one: (one.reason, one.driver_id))))
 

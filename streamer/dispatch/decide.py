@@ -3,7 +3,7 @@
 It must not plan, nor change anything. A command is what a person could have sent; the engine judges it like any other.
 """
 
-from statistics import median
+from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -16,7 +16,7 @@ from streamer.core.settings import AutopilotRules
 from streamer.core.state import Driver, Order
 from streamer.dispatch.explain import Explained, Explainer
 from streamer.dispatch.floor import Seat, Standings, standings
-from streamer.dispatch.problem import Plan, PlanOrder, Problem, Trip
+from streamer.dispatch.problem import Plan, Problem, Trip
 
 SHOWN_MS = 60_000
 """Advice whose instants moved by no more is the advice people see already."""
@@ -39,10 +39,18 @@ def decide(
     """Takes from the plan what must be done at `at_ms`. The floor may have moved on since the problem was made of it:
     what no longer fits is left for the next look, and the engine refuses what it finds stale.
     """
-    return _Look(engine, mall_id, problem, plan, rules, at_ms).decision()
+    look = Look(engine, mall_id, problem, plan, rules, at_ms)
+    for _ in look.steps():
+        pass
+    return look.decision()
 
 
-class _Look:
+class Look:
+    """`decide` in steps of milliseconds, for whoever has other things to do in between: `steps`, then `decision`.
+
+    The floor may move on between two steps as it may before the first.
+    """
+
     def __init__(
         self, engine: Engine, mall_id: str, problem: Problem, plan: Plan, rules: AutopilotRules, at_ms: int
     ) -> None:
@@ -57,6 +65,11 @@ class _Look:
         self.given: set[str] = set()
 
     def decision(self) -> Decision:
+        """What the steps have come to."""
+        return Decision(tuple(self.commands), tuple(self.advice))
+
+    def steps(self) -> Iterator[None]:
+        """Goes through the plan, driver by driver."""
         for driver_id, trips in sorted(self.plan.trips.items()):
             seat = self.seats.get(driver_id)
             for number, trip in enumerate(trips):
@@ -64,6 +77,7 @@ class _Look:
                     self._give_out(seat, trip)
                 else:
                     self._put_off(driver_id, trip)
+            yield
         for order_id in self.plan.unserved:
             self._say(order_id, "failed", "no driver can take it before the end of a shift")
         told = {order.id for order in self.found.out}
@@ -73,7 +87,6 @@ class _Look:
         for plan_order in self.problem.orders:
             if plan_order.id not in mentioned and plan_order.id not in self.plan.unserved:
                 self._say(plan_order.id, "waits", "its store is not ready for long")
-        return Decision(tuple(self.commands), tuple(self.advice))
 
     @property
     def acts(self) -> bool:

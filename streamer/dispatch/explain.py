@@ -3,15 +3,17 @@
 It must not decide. The terms are those of `costs`, so people and plan speak of the same minutes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from statistics import median
 
+import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
 from streamer.core.engine import Engine
 from streamer.core.events import Advice, Stop
-from streamer.core.state import Order
+from streamer.core.state import Driver, Order
 from streamer.dispatch.candidates import as_unassigned, cost_of, exclusion
 from streamer.dispatch.costs import terms_of
 from streamer.dispatch.floor import Seat
@@ -38,6 +40,9 @@ class Explainer:
     ) -> None:
         self._engine, self._problem, self._plan, self._seats, self._at_ms = engine, problem, plan, seats, at_ms
         self._costs: list[float] = []
+        self._counter = {order.id: order.pickups[0] for order in problem.orders}
+        self._places = np.array([driver.place for driver in problem.drivers], dtype=np.int64)
+        self._free_ms = np.array([driver.free_ms for driver in problem.drivers], dtype=np.int64)
 
     def of(self, order: Order, seat: Seat, trip: Trip) -> Explained:
         """The cost of this order on this trip, against the trip without it."""
@@ -65,20 +70,19 @@ class Explainer:
 
     def regret_min(self, order: Order, seat: Seat, cost_min: float) -> float | None:
         """What the best of the other drivers would cost more than this one; None when there is no other."""
-        place = next((o.pickups[0] for o in self._problem.orders if o.id == order.id), None)
-        if place is None:
+        if order.id not in self._counter:
             return None
-        others = [
-            (driver.free_ms + int(self._problem.legs[driver.place, place]), driver.id)
-            for driver in self._problem.drivers
-            if driver.id in self._seats and driver.id != seat.driver.id
-            and exclusion(self._seats[driver.id].driver, order) is None
-        ]  # fmt: skip
-        costs = [
-            cost_of(self._engine, order, self._seats[driver_id].driver).cost
-            for _, driver_id in sorted(others)[:ALTERNATIVES]
-        ]
+        others = islice(self._soonest(order, seat.driver.id), ALTERNATIVES)
+        costs = [cost_of(self._engine, order, driver).cost for driver in others]
         return round(min(costs) - cost_min, 2) if costs else None
+
+    def _soonest(self, order: Order, but: str) -> Iterator[Driver]:
+        """The drivers who could take the order, by when they could be at its counter."""
+        there_ms = self._free_ms + self._problem.legs[self._places, self._counter[order.id]]
+        for number in np.argsort(there_ms, kind="stable").tolist():
+            seat = self._seats.get(self._problem.drivers[number].id)
+            if seat is not None and seat.driver.id != but and exclusion(seat.driver, order) is None:
+                yield seat.driver
 
     @property
     def usual_min(self) -> float:

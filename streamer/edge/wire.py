@@ -110,6 +110,8 @@ class RouteStop(Struct, frozen=True, omit_defaults=True):
     stores: tuple[RouteStore, ...] = ()
     name: str = ""
     notes: str = ""
+    offered_until_ms: int | UnsetType = UNSET
+    """At a pick-up that is an offer: when it lapses, unless the driver accepts or declines before."""
 
 
 class Route(ServerMessage, frozen=True, tag="route"):

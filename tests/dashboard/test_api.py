@@ -400,6 +400,24 @@ async def test_kpis_count_the_floor(rest: Rest, floor: Any) -> None:
         assert {**kpis, "open": 1, "unassigned": 1, "free": 1, "on_time": None} == kpis
 
 
+async def test_autopilot_is_put_by_mall_with_a_key(rest: Rest) -> None:
+    (before,) = (await rest("vera").get("/api/v1/autopilot")).json()["items"]
+    assert before["rules"]["mode"] == "off"
+    body = {"mode": "suggest", "look_ms": 5_000, "reason": "a trial"}
+    for _ in range(2):
+        answer = await rest("olga").put("/api/v1/autopilot/plaza", json=body, headers={"Idempotency-Key": "k-1"})
+        assert (answer.status_code, answer.json()["rules"]) == (
+            200, {**before["rules"], "mode": "suggest", "look_ms": 5_000}
+        )  # fmt: skip
+    other = await rest("olga").put(
+        "/api/v1/autopilot/plaza", json={**body, "mode": "auto"}, headers={"Idempotency-Key": "k-1"}
+    )
+    assert code(other) == (422, "key_reused")
+    assert code(await rest("olga").put("/api/v1/autopilot/nowhere", json=body)) == (404, "not_found")
+    assert code(await rest("olga").put("/api/v1/autopilot/plaza", json={"mode": "on"})) == (422, "bad_field")
+    assert (await rest("vera").get("/api/v1/autopilot")).json()["items"][0]["rules"]["mode"] == "suggest"
+
+
 async def test_state_moves_with_every_change(rest: Rest) -> None:
     before = (await rest("vera").get("/api/v1/state")).json()
     await placed(rest)

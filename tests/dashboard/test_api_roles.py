@@ -1,6 +1,7 @@
 """Every route for every role, and for nobody: a route without a line here fails."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import httpx
@@ -46,6 +47,8 @@ LEAST: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/hexes"): ("viewer", None),
     ("GET", "/kpis"): ("viewer", None),
     ("GET", "/state"): ("viewer", None),
+    ("GET", "/autopilot"): ("viewer", None),
+    ("PUT", "/autopilot/{mall_id}"): ("ops-lead", {"mode": "suggest"}),
     ("GET", "/asyncapi.json"): ("viewer", None),
     ("GET", "/schemas"): ("viewer", None),
     ("GET", "/schemas/{message}"): ("viewer", None),
@@ -65,9 +68,8 @@ async def test_route_lets_through_exactly_its_roles(rest: Rest, floor: Any, name
     floor.driver()
     await rest("maya").post("/api/v1/orders", json=ORDER)
     for (method, path), (least, body) in LEAST.items():
-        address = "/api/v1" + path.replace("{order_id}", "o-1").replace("{driver_id}", "d-1").replace(
-            "{message}", "ping"
-        )
+        named = {"{order_id}": "o-1", "{driver_id}": "d-1", "{mall_id}": "plaza", "{message}": "ping"}
+        address = "/api/v1" + reduce(lambda text, name: text.replace(*name), named.items(), path)
         params = {"mall_id": "plaza"} if path == "/hexes" else None
         sent: dict[str, Any] = {"json": body} if body is not None else {}
         if path == "/orders/import":
@@ -104,6 +106,7 @@ def test_dashboard_and_streamer_ask_for_the_same_roles(floor: Any) -> None:
         ("GET", "/orders"): "orders", ("GET", "/orders/{order_id}"): "order", ("GET", "/kpis"): "kpis",
         ("GET", "/orders/{order_id}/history"): "history", ("GET", "/drivers"): "drivers", ("GET", "/malls"): "malls",
         ("GET", "/drivers/{driver_id}"): "driver", ("GET", "/hexes"): "hexes", ("GET", "/state"): "state",
+        ("GET", "/autopilot"): "autopilot", ("PUT", "/autopilot/{mall_id}"): "set_autopilot",
     }  # fmt: skip
     for route, call in calls.items():
         assert desk.table[call].role == LEAST[route][0], call

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from streamer.core.errors import CallerError
-from streamer.core.events import DriverRegistered, SetDuty, Tick
+from streamer.core.events import Advice, DriverRegistered, PlanMade, SetDuty, Tick
 from streamer.core.snapshot import dump_state
 from streamer.dispatch.candidates import rank
 from streamer.dispatch.preview import preview
@@ -74,6 +74,17 @@ def test_older_fix_costs_more(bench: Bench) -> None:
     bench.do(Tick(), 60_000)
     ranking = rank(bench.engine, order.id)
     assert {candidate.terms["fix_age"] for candidate in ranking.items} == {0.5}
+
+
+def test_candidate_says_how_much_more_it_costs_than_the_plan(bench: Bench) -> None:
+    order = bench.place()
+    assert {candidate.regret_min for candidate in rank(bench.engine, order.id).items} == {None}
+    costs = {candidate.driver_id: candidate.cost for candidate in rank(bench.engine, order.id).items}
+    second = sorted(costs, key=lambda driver_id: costs[driver_id])[1]
+    bench.do(PlanMade("plaza", (Advice(order.id, "planned", driver_id=second, cost_min=costs[second]),)))
+    regrets = {candidate.driver_id: candidate.regret_min for candidate in rank(bench.engine, order.id).items}
+    assert regrets == {driver_id: pytest.approx(cost - costs[second], abs=0.005) for driver_id, cost in costs.items()}
+    assert regrets[second] == 0.0
 
 
 def test_collected_order_has_no_candidates(bench: Bench) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from streamer.core.events import DriverRegistered
 from streamer.edge.accounts import Accounts
+from streamer.edge.autopilot import Autopilot
 from streamer.edge.clock import ManualClock
 from streamer.edge.desk.calls import Call, Caller, CallRefusedError
 from streamer.edge.desk.counters import Counters
@@ -27,6 +28,7 @@ MAYA = Caller("maya", "dispatcher")
 ROLES: dict[str, Caller | None] = {
     "nobody": None, "viewer": Caller("vera", "viewer"), "dispatcher": MAYA, "ops-lead": Caller("olga", "ops-lead"),
 }  # fmt: skip
+OLGA = Caller("olga", "ops-lead")
 ELSEWHERE = Caller("else", "ops-lead", ("other-mall",))
 BODY = {
     "external_id": "113-44556", "mall_id": "plaza", "stores": ["macys"], "items": 2, "placed_ms": T0,
@@ -86,9 +88,10 @@ LEAST: dict[str, str] = {
     "ready": "nobody", "counters": "nobody",
     "login": "nobody", "session": "nobody", "bearer": "nobody", "logout": "nobody",
     "state": "viewer", "malls": "viewer", "hexes": "viewer", "kpis": "viewer", "orders": "viewer", "order": "viewer",
-    "history": "viewer", "drivers": "viewer", "driver": "viewer",
+    "history": "viewer", "drivers": "viewer", "driver": "viewer", "autopilot": "viewer",
     "candidates": "dispatcher", "preview": "dispatcher", "place": "dispatcher", "command": "dispatcher",
     "bulk": "dispatcher", "undo": "dispatcher", "hand_over": "dispatcher", "duty": "dispatcher", "track": "ops-lead",
+    "set_autopilot": "ops-lead",
 }  # fmt: skip
 """docs/link.md, written down a second time on purpose."""
 
@@ -123,6 +126,7 @@ OF_A_MALL: list[tuple[str, dict[str, Any]]] = [
     ("command", {"action": "hold", "order_id": "o-1", "expected_version": 1}), ("undo", {"command_id": "c-8"}),
     ("hand_over", {"driver_id": "d-1"}), ("duty", {"driver_id": "d-1", "duty": "off_duty"}),
     ("track", {"driver_id": "d-1", "from_ms": 0, "to_ms": T0}),
+    ("set_autopilot", {"mall_id": "plaza", "rules": {"mode": "auto"}}),
 ]  # fmt: skip
 
 
@@ -423,6 +427,51 @@ async def test_a_bearer_is_who_the_token_says(counter: Counter) -> None:
     token = counter.accounts.mint_api_token("robot", "dispatcher", (), T0)
     assert (await counter.body("bearer", None, token=token))["role"] == "dispatcher"
     assert (await counter.ask("bearer", None, token=token + "x"))[0] == 401
+
+
+# ---------------------------------------------------------------- the autopilot
+
+
+async def test_the_autopilot_is_set_by_mall_and_read_back(counter: Counter) -> None:
+    (before,) = (await counter.body("autopilot"))["items"]
+    assert (before["mall_id"], before["rules"]["mode"]) == ("plaza", "off")
+    assert before["worker"] == {"ok": True, "last_look_ms": None, "plan_ms": None, "message": None}
+    rules = {"mode": "auto", "offer_ms": 45_000}
+    done = await counter.body("set_autopilot", OLGA, mall_id="plaza", rules=rules, reason="quiet", key="k-1")
+    again = await counter.body("set_autopilot", OLGA, mall_id="plaza", rules=rules, reason="quiet", key="k-1")
+    assert again == done
+    assert done["rules"] == {**before["rules"], **rules}
+    assert (await counter.body("autopilot"))["items"] == [{**before, "rules": done["rules"]}]
+    assert counter.runner.engine.state.commands[done["command_id"]].action == "autopilot"
+    assert (await counter.body("autopilot", ELSEWHERE))["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "named"),
+    [
+        ({"mall_id": "nowhere", "rules": {}}, 404, "nowhere"), ({"mall_id": "plaza"}, 422, "rules"),
+        ({"mall_id": "plaza", "rules": {"mode": "on"}}, 422, "mode"),
+        ({"mall_id": "plaza", "rules": {"look_ms": 10}}, 422, "look_ms"),
+        ({"mall_id": "plaza", "rules": {"speed": 1}}, 422, "speed"),
+    ],
+)  # fmt: skip
+async def test_rules_that_cannot_be_are_refused(
+    counter: Counter, params: dict[str, Any], status: int, named: str
+) -> None:
+    before = counter.runner.engine.hash()
+    answered, problem = await counter.ask("set_autopilot", OLGA, **params)
+    assert answered == status
+    assert named in problem["detail"]
+    assert counter.runner.engine.hash() == before
+
+
+@pytest.mark.parametrize("mode", ["auto", "auto_with_exceptions"])
+async def test_on_a_recording_the_autopilot_only_suggests(counter: Counter, mode: str) -> None:
+    desk = Desk(counter.runner, counter.accounts, counter.clock, autopilot=Autopilot(counter.runner, may_decide=False))
+    counter.desk = desk
+    status, problem = await counter.ask("set_autopilot", OLGA, mall_id="plaza", rules={"mode": mode})
+    assert (status, problem["code"]) == (409, "only_suggests")
+    assert (await counter.ask("set_autopilot", OLGA, mall_id="plaza", rules={"mode": "suggest"}))[0] == 200
 
 
 # ---------------------------------------------------------------- durability

@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.core.engine import Engine
-from streamer.core.events import DriverRegistered, Input, Tick
+from streamer.core.events import DriverRegistered, Input, SetAutopilot, Tick
 from streamer.core.hexes import HexGrid, hex_name
 from streamer.core.malls import parse_malls
+from streamer.core.settings import AutopilotRules
 from streamer.core.views import order_view
 from streamer.edge import feed as feeding
+from streamer.edge.autopilot import Autopilot
 from streamer.edge.clock import ManualClock
 from streamer.edge.feed import Feed
 from streamer.edge.frames import Sign, driver_columns
@@ -209,6 +211,20 @@ def test_a_reader_that_falls_behind_is_skipped_and_gets_a_snapshot_when_there_is
     kinds = [frame["frame"] for frame in screen.frames]
     assert kinds.count("snapshot") == 2
     assert kinds.count("delta") < len(a_wandering_day()) // 7
+
+
+def test_every_frame_says_how_the_autopilot_of_its_mall_works() -> None:
+    runner = Runner(Engine(parse_malls(two_malls())), MemoryJournal(a_header(malls=two_malls())), ManualClock(T0))
+    autopilot = Autopilot(runner, "suggest")
+    feed, screen = Feed(runner, mode_of=autopilot.mode), Screen()
+    feed.join(screen, ["plaza", "outlet"])
+    runner.submit(SetAutopilot("outlet", AutopilotRules("auto"), "olga"))
+    feed.tick()
+    told = [(frame["frame"], frame["mall_id"], frame["autopilot"]) for frame in screen.frames]
+    assert told == [
+        ("snapshot", "plaza", "suggest"), ("snapshot", "outlet", "suggest"),
+        ("delta", "plaza", "suggest"), ("delta", "outlet", "auto"),
+    ]  # fmt: skip
 
 
 async def test_nothing_is_shown_before_it_is_durable() -> None:

@@ -12,7 +12,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from streamer.core.events import Ping
+from streamer.core.events import OrderCommand, Ping, SetAutopilot
+from streamer.core.settings import AutopilotRules
 from streamer.edge.clock import ManualClock
 from streamer.edge.gateway.limits import GatewaySettings
 from streamer.edge.journal.contract import StorageFullError
@@ -418,6 +419,21 @@ async def test_a_reassigned_order_is_told_to_both_drivers(floor: LiveFloor) -> N
         assert (await first.hear("nack"))["code"] == "stale_assignment"
         await second.report("accepted", order_ids=[order.id], assignment=new["assignment"])
         assert order.status == "enroute_to_pickup"
+
+
+async def test_a_driver_is_told_until_when_it_may_answer_an_offer(floor: LiveFloor) -> None:
+    floor.runner.submit(SetAutopilot("plaza", AutopilotRules("auto", offer_ms=30_000), "olga"))
+    async with floor.on_duty() as phone:
+        order = floor.place()
+        floor.runner.submit(OrderCommand("assign", order.id, order.version, "autopilot", "d-1"))
+        pickup, dropoff = (await phone.hear("route"))["stops"]
+        assert pickup["offered_until_ms"] == floor.runner.now_ms() + 30_000
+        assert "offered_until_ms" not in dropoff
+        await phone.report("accepted", order_ids=[order.id], assignment=order.assignment)
+        floor.command("unassign", order)
+        await phone.hear("route")
+        floor.command("assign", order, "d-1")
+        assert "offered_until_ms" not in (await phone.hear("route"))["stops"][0]
 
 
 async def test_the_route_after_welcome_is_the_one_there_is(floor: LiveFloor) -> None:

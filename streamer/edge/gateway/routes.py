@@ -36,9 +36,11 @@ def _stop(engine: Engine, stop: Stop) -> RouteStop:
         return RouteStop(
             stop.kind, stop.order_id, stop.lat, stop.lng, to.address, stop.eta_ms, name=to.name, notes=to.notes
         )
+    until_ms = UNSET if order.offered_until_ms is None else order.offered_until_ms
     return RouteStop(
-        stop.kind, stop.order_id, stop.lat, stop.lng, mall.name, stop.eta_ms, mall.id, _stores(mall, order)
-    )
+        stop.kind, stop.order_id, stop.lat, stop.lng, mall.name, stop.eta_ms, mall.id, _stores(mall, order),
+        offered_until_ms=until_ms,
+    )  # fmt: skip
 
 
 def _stores(mall: Mall, order: Order) -> tuple[RouteStore, ...]:
