@@ -22,6 +22,7 @@ window.mallard = window.mallard || {};
       this.onSelect = onSelect;
       /** @type {{kind: string, id: string} | null} */ this.selection = null;
       /** @type {{order_id: string, driver_id: string} | null} */ this.choice = null;
+      this.unasked = false; // whether the choice was made by the script, not by a person
       /** @type {any} */ this.intent = null;
       /** @type {any} */ this.unsure = null;
       /** @type {string[]} */ this.done = []; // ids of own commands, newest last
@@ -48,7 +49,19 @@ window.mallard = window.mallard || {};
     /** An order that waits for a yes opens with the effect of the yes in view, so that one key gives it. */
     #considerSuggestion() {
       const order = this.selection?.kind === 'order' ? this.model.orders.get(this.selection.id) : null;
-      if (order?.advice?.word === 'suggested' && order.advice.driver_id && !order.driver_id && !this.cannot()) this.choose(order.advice.driver_id);
+      if (!Hands.#suggests(order) || this.cannot()) return;
+      this.choose(order.advice.driver_id);
+      this.unasked = true;
+    }
+
+    /** @param {any} order */
+    static #suggests(order) { return order?.advice?.word === 'suggested' && order.advice.driver_id && !order.driver_id; }
+
+    /** An effect nobody asked for goes when what it is the effect of is suggested no more: one key must not do another thing. */
+    #dropStale() {
+      if (!this.choice || !this.unasked) return;
+      const order = this.model.orders.get(this.choice.order_id);
+      if (!Hands.#suggests(order) || order.advice.driver_id !== this.choice.driver_id) this.choose(null);
     }
 
     close() {
@@ -103,6 +116,7 @@ window.mallard = window.mallard || {};
     /** After each frame: refreshes the inspector if what it shows has changed, and now and then for the ages in it. */
     look() {
       if (!this.selection) return;
+      this.#dropStale();
       const since = performance.now() - this.shownAt;
       if (since < SOON_MS || (this.#stamp() === this.seen && since < REFRESH_MS)) return;
       this.#write();
@@ -115,6 +129,7 @@ window.mallard = window.mallard || {};
     choose(driver_id) {
       if (!driver_id && !this.choice) return;
       const order_id = this.selection?.kind === 'order' ? this.selection.id : null;
+      this.unasked = false;
       this.choice = driver_id && order_id ? { order_id, driver_id } : null;
       document.querySelectorAll('[data-candidate]').forEach((row) => row.setAttribute('aria-checked', String(row.dataset.candidate === driver_id)));
       set('choice', this.choice && { ...this.choice, ...this.#moment() });

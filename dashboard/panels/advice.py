@@ -15,6 +15,9 @@ from streamer.core.events import Advice
 from streamer.core.orders import QUEUED
 from streamer.core.views import OrderView
 
+PRICE_WORDS = (
+    "Minutes it costs, and what the next best driver would cost more for this order alone; the plan weighs all orders"
+)
 TONES = {"failed": "late", "suggested": "asks", "planned": "on-time"}
 
 
@@ -40,7 +43,7 @@ def advice_block(
         return None
     word = formats.words(advice.word, formats.ADVICE_WORDS)
     late = late_mates(order, mates)
-    price = html.Span(_price(advice), className="count")
+    price = html.Span(_price(advice), className="count", title=PRICE_WORDS)
     title: list[str | Component] = ["Autopilot", chip(word, TONES.get(advice.word, "quiet")), price]
     return html.Section(
         [
@@ -118,8 +121,11 @@ def _price(advice: Advice) -> str:
     """`16.0 min · next best +3.2`."""
     if advice.cost_min is None:
         return ""
+    # Below nought, another driver would be cheaper for this order alone: the plan weighs all orders together.
     regret = advice.regret_min
-    return f"{advice.cost_min:.1f} min" + (f" · next best {regret:+.1f}" if regret is not None else "")
+    return f"{advice.cost_min:.1f} min" + (
+        f" · next best {regret:+.1f}".replace("-", "−") if regret is not None else ""
+    )
 
 
 def _trip(order: OrderView, mates: Sequence[OrderView], timezone: str, offset_ms: int) -> list[Component]:

@@ -44,10 +44,10 @@ def columns() -> list[dict[str, object]]:
     risk = {name: f"params.data.risk === '{name}'" for name in ("on_time", "at_risk", "late", "ended")}
     toned = {f"risk-{name.replace('_', '-')}": test for name, test in risk.items()}
     return [
-        _column("id", "Order", 70, "The dot is the risk: filled red late, amber at risk", cellClassRules=toned),
-        _column("stores", "Store", 74, "Where it is collected", flex=1, minWidth=70),
+        _column("id", "Order", 68, "The dot is the risk: filled red late, amber at risk", cellClassRules=toned),
+        _column("stores", "Store", 80, "Where it is collected", flex=1, minWidth=70),
         _column("items", "#", 34, "Items", type="rightAligned"),
-        _column("status", "Status", 82),
+        _column("status", "Status", 88),
         _column(
             "breach",
             "Breach",
@@ -65,7 +65,7 @@ def columns() -> list[dict[str, object]]:
             150,
             "Its driver, or what the autopilot makes of it and why; an offer with the time left to answer",
             flex=3,
-            minWidth=160,
+            minWidth=152,
             tooltipField="dispatch_words",
             cellClassRules={
                 f"advice-{word.replace('_', '-')}": f"params.data.advice === '{word}'" for word in QUEUE_WORDS
@@ -74,7 +74,7 @@ def columns() -> list[dict[str, object]]:
         _column(
             "times",
             "ETA / due",
-            102,
+            100,
             "ETA at the door, and the promise, on the mall's clock",
             sortable=False,
             tooltipField="times_words",

@@ -138,6 +138,22 @@ async def test_enter_on_the_block_accepts_like_a_click(open_stage: OpenFloor, st
     await has_driver(floor, stage, order_id, "d-1")
 
 
+async def test_an_effect_nobody_asked_for_goes_when_another_driver_is_suggested(
+    open_stage: OpenFloor, stage: StagedFloor
+) -> None:
+    order_id = await stage.place(1)
+    await stage.suggest(order_id, "d-1")
+    floor = await open_stage()
+    await open_order(floor, order_id)
+    await floor.page.wait_for_selector('#inspect-preview [data-act="commit"][data-driver="d-1"]')
+    await stage.suggest(order_id, "d-3")
+    await floor.page.wait_for_selector('[data-act="accept"][data-driver="d-3"]')
+    await floor.page.wait_for_selector('#inspect-preview [data-act="commit"]', state="detached")
+    await floor.page.keyboard.press("y")
+    await floor.page.wait_for_selector('#inspect-preview [data-act="commit"][data-driver="d-3"]')
+    assert stage.state_of(order_id).driver_id is None, "the key has shown the new effect, and done nothing"
+
+
 async def test_a_suggestion_accepted_on_an_old_version_is_a_conflict(open_stage: OpenFloor, stage: StagedFloor) -> None:
     order_id = await stage.place(2)
     await stage.suggest(order_id, "d-1")

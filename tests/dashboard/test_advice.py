@@ -43,6 +43,10 @@ def test_a_suggestion_says_to_whom_why_and_what_waiting_brings() -> None:
     assert "12.0 min · next best +3.2" in shown
 
 
+def test_a_driver_that_would_be_cheaper_for_the_order_alone_is_said_with_a_minus() -> None:
+    assert "12.0 min · next best −19.4" in words(block(replace(SUGGESTED, regret_min=-19.4)))
+
+
 def test_a_hold_that_makes_an_order_late_says_which() -> None:
     shown = words(block(mate=replace(MATE, due_ms=T0 + 24 * MINUTE)))
     assert "+1 order on this trip, o-2 late" in shown
