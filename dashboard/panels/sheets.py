@@ -16,7 +16,7 @@ from dashboard.panels.pieces import act_button
 KEYS: Final = (
     ("/", "search the queue"),
     ("j  k", "next, previous order by risk"),
-    ("Enter", "open the row"),
+    ("Enter", "open the row; on the autopilot's block, accept"),
     ("1 – 5", "consider that candidate: its effect is shown first"),
     ("a", "assign to the candidate considered, or consider the best"),
     ("r", "reassign, the same way"),
