@@ -109,8 +109,9 @@ class Solver:
 
 
 def _settle_in() -> None:
-    # Ctrl-C goes to the whole terminal; when to end is our parent's decision.
+    # A terminal and a supervisor signal the whole group; when to end is our parent's decision, and it kills.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(NICENESS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -99,6 +99,8 @@ def test_a_file_that_is_no_database_is_one_clear_line(mallard: Mallard, tmp_path
         ("serve --config none.toml", 1, "cannot read none.toml: No such file"),
         ("serve --config bad.toml", 1, "unknown field `prot`"),
         ("serve --config broken.toml", 1, "broken.toml: "),
+        ("serve --autopilot wild", 2, "'wild' is not one of 'off', 'suggest', 'auto', 'auto_with_exceptions'"),
+        ("serve --config mode.toml", 1, "mode.toml: Invalid enum value 'wild' - at `$.autopilot`"),
         ("serve --config port0.toml", 1, "port0.toml: Expected `int` >= 1 - at `$.port`"),
         ("serve --config port70000.toml", 1, "port70000.toml: Expected `int` <= 65535 - at `$.ingest_port`"),
         ("serve --config origin.toml", 1, "- at `$.origins[0]`"),
@@ -153,6 +155,7 @@ def test_an_error_is_one_clear_line_with_its_exit_code(
     Path("bad.toml").write_text("prot = 8050\n")
     Path("broken.toml").write_text("port = [\n")
     Path("port0.toml").write_text("port = 0\n")
+    Path("mode.toml").write_text('autopilot = "wild"\n')
     Path("port70000.toml").write_text("ingest_port = 70000\n")
     Path("origin.toml").write_text('origins = ["https://app.example/"]\n')
     Path("zone.geojson").write_text(json.dumps(another_floor(timezone="Mars/Olympus")))

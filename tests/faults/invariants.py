@@ -21,6 +21,7 @@ from streamer.core.events import (
     OrderPlaced,
     Ping,
     Report,
+    SetAutopilot,
     SetDuty,
     Undo,
 )
@@ -38,7 +39,7 @@ from streamer.edge.wire import CODES
 Source = Path | ReadableJournal
 CARRIED = (*GIVEN, *ON_BOARD, *COMING_BACK)
 FINAL = ("delivered", "returned", "cancelled")
-DECISIONS = OrderPlaced | OrderCommand | HandOver | Undo | SetDuty
+DECISIONS = OrderPlaced | OrderCommand | HandOver | Undo | SetDuty | SetAutopilot
 
 
 class Acked(Struct):
@@ -153,7 +154,7 @@ def _identities(item: Input) -> Iterable[tuple[object, ...]]:
             yield "ping", item.driver_id, item.seq
         case Report():
             yield "report", item.driver_id, item.id
-        case OrderPlaced() | OrderCommand() | HandOver() | Undo() | SetDuty() if item.key is not None:
+        case OrderPlaced() | OrderCommand() | HandOver() | Undo() | SetDuty() | SetAutopilot() if item.key is not None:
             yield "key", item.key
     if isinstance(item, OrderPlaced) and item.external_id is not None:
         yield "external", item.mall_id, item.external_id

@@ -20,6 +20,7 @@ from streamer.core.events import (
     Output,
     Ping,
     Report,
+    SetAutopilot,
     SetDuty,
     Undo,
 )
@@ -143,6 +144,7 @@ class Checker:
                 | HandOver(key=str(key))
                 | Undo(key=str(key))
                 | SetDuty(key=str(key))
+                | SetAutopilot(key=str(key))
             ):
                 self.require(key not in self.effects, "I1", f"key {key} took effect twice")
                 done = outputs[0]
