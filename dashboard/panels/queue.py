@@ -74,7 +74,7 @@ def columns() -> list[dict[str, object]]:
         _column(
             "times",
             "ETA / due",
-            100,
+            108,
             "ETA at the door, and the promise, on the mall's clock",
             sortable=False,
             tooltipField="times_words",
