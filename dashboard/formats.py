@@ -51,6 +51,19 @@ TERM_WORDS: Final = {
     "shift_end": "past shift end",
     "fix_age": "age of position",
 }
+ADVICE_WORDS: Final = {
+    "waits": "Waits",
+    "planned": "Planned",
+    "suggested": "Suggested",
+    "failed": "Failed",
+    "left_to_people": "Left to people",
+}
+MODE_WORDS: Final = {
+    "off": "Off",
+    "suggest": "Suggest",
+    "auto": "Auto",
+    "auto_with_exceptions": "Auto + exceptions",
+}
 IMPLIED: Final = {"version", "updated_ms", "status", "assignment", "ready_ms", "is_ready", "held", "pinned"}
 """Fields of an event that its name already tells, or that are of no use to people."""
 PROBLEM_WORDS: Final = {
@@ -94,6 +107,18 @@ def clock(at_ms: int | None, timezone: str, offset_ms: int = 0, *, seconds: bool
         zone = None
     moment = datetime.fromtimestamp((at_ms + offset_ms) / 1000, UTC).astimezone(zone or UTC)
     return moment.strftime("%H:%M:%S" if seconds else "%H:%M") + ("" if zone else " UTC")
+
+
+def between(low_ms: int | None, high_ms: int | None, timezone: str, offset_ms: int = 0) -> str:
+    """Where four of five deliveries come between: `between 14:28 and 14:39`; empty while nobody can say."""
+    if low_ms is None or high_ms is None:
+        return ""
+    return f"between {clock(low_ms, timezone, offset_ms)} and {clock(high_ms, timezone, offset_ms)}"
+
+
+def left(until_ms: int, now_ms: int) -> str:
+    """What is left until an instant: `3 min left`, `40 s left` below two minutes, `lapsed` when it has passed."""
+    return "lapsed" if until_ms <= now_ms else f"{age(until_ms - now_ms)} left"
 
 
 def promise(due_ms: int, eta_ms: int | None) -> str:

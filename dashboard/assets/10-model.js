@@ -7,11 +7,14 @@
  *   mall_id: string}} Driver
  * @typedef {{id: string, mall_id: string, stores: string[], items: number, status: string, version: number,
  *   driver_id: string|null, held: boolean, pinned: boolean, risk: string, due_ms: number, placed_ms: number,
- *   eta_dropoff_ms: number|null, updated_ms: number, dropoff: {lat: number, lng: number, name?: string,
+ *   eta_dropoff_ms: number|null, eta_low_ms: number|null, eta_high_ms: number|null, offered_until_ms: number|null,
+ *   advice: Advice|null, updated_ms: number, dropoff: {lat: number, lng: number, name?: string,
  *   address?: string}}} Order
+ * @typedef {{order_id: string, word: string, reason?: string, driver_id?: string, trip?: string[], depart_ms?: number,
+ *   leave_ms?: number, eta_dropoff_ms?: number}} Advice
  * @typedef {{mode: string, speed: number, fixture: string|null, clock_offset_ms: number, ended: boolean}} Sign
  * @typedef {{mall_id: string, snapshot: boolean, drivers: string[], gone: string[], orders: string[],
- *   cells: string[]}} Change
+ *   cells: string[], mode: boolean}} Change
  */
 window.mallard = window.mallard || {};
 (function (mallard) {
@@ -27,6 +30,7 @@ window.mallard = window.mallard || {};
       /** @type {Map<string, Map<string, {supply: number, demand: number, balance: number, wait: number}>>} */
       this.hexes = new Map();
       /** @type {Map<string, Object<string, number|null>>} */ this.kpis = new Map();
+      /** @type {Map<string, string>} */ this.modes = new Map(); // of the autopilot, by mall
       /** @type {Object<string, number|null> | null} */ this.floorKpis = null;
       /** @type {Sign | null} */ this.sign = null;
       this.at_ms = 0;
@@ -37,12 +41,14 @@ window.mallard = window.mallard || {};
     /** @param {any} frame @param {number} now milliseconds of performance.now() @returns {Change} */
     apply(frame, now) {
       const snapshot = frame.frame === 'snapshot';
-      const change = { mall_id: frame.mall_id, snapshot, drivers: [], gone: [], orders: [], cells: [] };
+      const change = { mall_id: frame.mall_id, snapshot, drivers: [], gone: [], orders: [], cells: [], mode: false };
       if (snapshot) this.#clear(frame, change);
       this.#takeDrivers(frame, change);
       for (const order of frame.orders || []) { this.orders.set(order.id, order); change.orders.push(order.id); }
       this.#takeHexes(frame, change);
       this.kpis.set(frame.mall_id, frame.kpis);
+      change.mode = this.modes.get(frame.mall_id) !== frame.autopilot;
+      this.modes.set(frame.mall_id, frame.autopilot);
       this.floorKpis = frame.floor_kpis;
       this.sign = frame.floor;
       this.at_ms = snapshot ? frame.at_ms : Math.max(this.at_ms, frame.at_ms);

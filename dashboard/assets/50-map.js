@@ -25,6 +25,8 @@ window.mallard = window.mallard || {};
       this.model = model;
       this.act = act;
       this.styleCalls = 0;
+      this.shown = (_mall_id) => true;
+      this.selection = null;
       this.fitted = false; // whether somebody, or the first look at the malls, has set the view
       this.places = { type: 'FeatureCollection', features: [] };
       /** @type {string[]} */ this.malls = [];
@@ -32,6 +34,7 @@ window.mallard = window.mallard || {};
       this.drivers = new mallard.SpriteLayer('mallard-drivers', 1500, FAR_ZOOM);
       this.drivers.at_ms = () => model.floorNow(performance.now());
       this.hexes = new mallard.HexLayer(model);
+      this.trips = new mallard.TripLayer(model, (mall_id) => this.#mallPlace(mall_id));
       mallard.theme.onChange(() => this.paint());
       setInterval(() => this.attach(), 500);
     }
@@ -47,6 +50,7 @@ window.mallard = window.mallard || {};
         this.#bind(map);
       }
       this.hexes.attach(map);
+      this.trips.attach(map);
       this.#attachNames();
       for (const layer of [this.orders, this.drivers]) if (!map.getLayer(layer.id)) map.addLayer(layer);
       this.#raise();
@@ -74,7 +78,7 @@ window.mallard = window.mallard || {};
     /** Plotly puts its traces on top at each update; drivers belong above them. */
     #raise() {
       const order = this.map.getLayersOrder();
-      const mine = [NAMES, this.orders.id, this.drivers.id];
+      const mine = [...this.trips.layers, NAMES, this.orders.id, this.drivers.id];
       if (mine.every((id, i) => order[order.length - mine.length + i] === id)) return;
       mine.forEach((id) => this.map.moveLayer(id));
     }
@@ -116,6 +120,7 @@ window.mallard = window.mallard || {};
         this.map.setPaintProperty(NAMES, 'text-color', mallard.theme.colour('map-text'));
         this.map.setPaintProperty(NAMES, 'text-halo-color', mallard.theme.colour('map-ground'));
       }
+      this.trips.paint();
       this.hexes.paint();
       this.hexes.show(this.hexes.layer);
       this.orders.paint();
@@ -132,6 +137,7 @@ window.mallard = window.mallard || {};
       for (const id of change.drivers) this.#putDriver(id, shown, selection, now);
       for (const id of change.orders) this.#putOrder(id, shown, selection, now);
       this.hexes.update(change.cells);
+      this.trips.update(shown, selection);
       this.drivers.repaint();
       if (this.map && this.map.getZoom() < FAR_ZOOM) this.#farLabels();
     }
@@ -159,9 +165,17 @@ window.mallard = window.mallard || {};
     /** Redraws all marks: after a choice of malls or a selection. */
     redraw(shown, selection) {
       this.selection = selection;
+      this.shown = shown;
       const change = { gone: [], drivers: this.model.drivers.keys(), orders: this.model.orders.keys(), cells: [] };
       this.update(change, shown, selection);
       this.#label();
+    }
+
+    /** Suggested trips of the malls shown, all of them or only that of the order selected. @param {boolean} all */
+    showTrips(all) {
+      this.trips.all = all;
+      document.querySelector('[data-act="trips"]')?.setAttribute('aria-pressed', String(all));
+      this.trips.update(this.shown, this.selection);
     }
 
     /** An old picture must look old. @param {boolean} stale */
@@ -285,6 +299,12 @@ window.mallard = window.mallard || {};
       if (!camera) return;
       this.fitted = true;
       this.#look(camera.center, camera.zoom);
+    }
+
+    /** @returns {[number, number] | null} */
+    #mallPlace(mall_id) {
+      const mall = this.places.features.find((place) => place.id === mall_id);
+      return mall ? /** @type {[number, number]} */ (LiveMap.#middle(mall)) : null;
     }
 
     static #middle(mall) {

@@ -4,7 +4,7 @@
  * kept apart from what it shows, and stands still while the pointer is over the grid: values change, rows do not move.
  *
  * @typedef {{id: string, stores: string, items: number, status: string, breach: number, breach_words: string,
- *   driver: string, times: string, risk: string, mall_id: string, tabs: string[], still: any}} Row
+ *   dispatch: string, dispatch_words: string, advice: string, times: string, times_words: string, risk: string, mall_id: string, tabs: string[], still: any}} Row
  */
 window.mallard = window.mallard || {};
 (function (mallard) {
@@ -13,12 +13,15 @@ window.mallard = window.mallard || {};
   const QUEUED = new Set(['placed', 'ready']);
   const GIVEN = new Set(['assigned', 'enroute_to_pickup', 'arrived_at_pickup']);
   const NEAR_BREACH_MIN = 20; // an order nobody carries, this close to its promise, needs a hand
+  const CARED_FOR = new Set(['planned', 'waits']); // the autopilot gives it out in time; late or at risk it would say so
+  const DECIDES_ALONE = new Set(['off', 'auto']); // modes in which a suggestion asks nothing of anybody
+  const ADVICE_WORDS = { waits: 'Waits', planned: 'Planned', suggested: 'Suggested', failed: 'Failed', left_to_people: 'Left to people' };
   const AFTER_LEAVING_MS = 1200;
   const STATUS_WORDS = { placed: 'Preparing', ready: 'Ready', assigned: 'Assigned', enroute_to_pickup: 'To store',
     arrived_at_pickup: 'At store', picked_up: 'Collected', enroute_to_dropoff: 'On the way', arrived_at_dropoff: 'At the door',
     delivered: 'Delivered', cancelled: 'Cancelled', failed: 'Failed', returning: 'Returning', returned: 'Returned' };
   const EMPTY_WORDS = {
-    needs: 'Nothing needs a hand: no order is late, at risk, or waiting too long for a driver.',
+    needs: 'Nothing needs a hand: no order is late, at risk, failed by the autopilot, or waiting for a person to decide.',
     unassigned: 'Every open order has a driver.',
     at_mall: 'No order is waiting to be collected by its driver.',
     on_the_way: 'No order is on its way to a door.',
@@ -54,6 +57,7 @@ window.mallard = window.mallard || {};
         if (!api) return;
         clearInterval(find);
         this.grid = api;
+        if (window.matchMedia('(max-width: 900px)').matches) api.setColumnsVisible(['stores', 'items', 'times'], false); // what is left fits
         api.addEventListener('rowClicked', (event) => this.act.open('order', event.data.id));
         api.addEventListener('cellKeyDown', (event) => {
           if (event.event.key === 'Enter') this.act.open('order', event.data.id);
@@ -72,18 +76,48 @@ window.mallard = window.mallard || {};
       const at_ms = this.model.floorNow(performance.now());
       const ended = mallard.isEnded(order);
       const breach = (order.due_ms - (ended ? order.ended_ms ?? order.updated_ms : order.eta_dropoff_ms ?? at_ms)) / 60000;
-      const driver = order.driver_id ? this.model.drivers.get(order.driver_id)?.name || order.driver_id : '';
+      const dispatch = this.dispatch(order, at_ms);
       const clock = (ms) => mallard.clock(ms, order.mall_id);
       const row = {
-        id: order.id, mall_id: order.mall_id, items: order.items, driver, breach,
+        id: order.id, mall_id: order.mall_id, items: order.items, ...dispatch, breach,
         breach_words: ended ? 'ended' : breach < 0 ? `late by ${Math.round(-breach)} min` : `${Math.round(breach)} min to spare`,
         stores: order.stores.map((store) => mallard.storeName(store)).join(', '),
-        status: (order.held ? 'Held · ' : order.pinned ? 'Pinned · ' : '') + (STATUS_WORDS[order.status] || order.status),
+        status: (order.held ? 'Held · ' : order.pinned ? 'Pinned · ' : '') + (order.offered_until_ms ? 'Offered' : STATUS_WORDS[order.status] || order.status),
         times: `${ended ? clock(order.ended_ms ?? order.updated_ms) : order.eta_dropoff_ms ? clock(order.eta_dropoff_ms) : '–'} / ${clock(order.due_ms)}`,
+        times_words: mallard.times(order),
         risk: ended ? 'ended' : order.risk, tabs: this.tabsOf(order, breach), still: null,
       };
       row.still = { ...row };
       return row;
+    }
+
+    /** Its driver, or what the autopilot makes of it. @param {any} order @param {number} at_ms
+     *  @returns {{dispatch: string, dispatch_words: string, advice: string}} */
+    dispatch(order, at_ms) {
+      const name = (id) => this.model.drivers.get(id)?.name || id;
+      if (order.offered_until_ms && order.driver_id) {
+        const left = `${name(order.driver_id)} · ${mallard.left(order.offered_until_ms - at_ms)}`;
+        return { dispatch: left, dispatch_words: `Offered to ${left}; no answer yet`, advice: 'offered' };
+      }
+      const { advice } = order;
+      if (order.driver_id || !advice || mallard.isEnded(order)) {
+        const driver = order.driver_id ? name(order.driver_id) : '';
+        return { dispatch: driver, dispatch_words: driver, advice: '' };
+      }
+      const word = ADVICE_WORDS[advice.word] || advice.word;
+      const to = advice.driver_id ? name(advice.driver_id) : '';
+      const wait = advice.word === 'waits' && advice.depart_ms ? mallard.span(advice.depart_ms - at_ms) : '';
+      const more = wait || (advice.word === 'failed' || !to ? advice.reason : to) || '';
+      const words = [word, to && `to ${to}`, wait && `for ${wait}`].filter(Boolean).join(' ');
+      return { dispatch: more ? `${word} · ${more}` : word, dispatch_words: [words, advice.reason].filter(Boolean).join(': '), advice: advice.word };
+    }
+
+    /** Whether a person is to decide about it. @param {any} order @param {boolean} near its breach */
+    #asks(order, near) {
+      const word = order.advice?.word;
+      if (word === 'failed') return true;
+      if (word === 'suggested' && !DECIDES_ALONE.has(this.model.modes.get(order.mall_id))) return true;
+      return near && !CARED_FOR.has(word);
     }
 
     /** @param {any} order @param {number} breach minutes @returns {string[]} */
@@ -92,7 +126,7 @@ window.mallard = window.mallard || {};
       const place = QUEUED.has(order.status) ? 'unassigned' : GIVEN.has(order.status) ? 'at_mall' : 'on_the_way';
       const lost = order.driver_id && this.model.drivers.get(order.driver_id)?.state === 'silent';
       const needs = order.risk !== 'on_time' || lost || order.status === 'failed'
-        || (place === 'unassigned' && breach < NEAR_BREACH_MIN);
+        || (place === 'unassigned' && this.#asks(order, breach < NEAR_BREACH_MIN));
       return needs ? ['needs', place, 'all'] : [place, 'all'];
     }
 

@@ -17,12 +17,13 @@ window.mallard = window.mallard || {};
   function joined(all) {
     const sum = Object.fromEntries(SUMMED.map((name) => [name, all.reduce((total, one) => total + (one[name] || 0), 0)]));
     const timely = all.reduce((total, one) => total + (one.on_time || 0) * (one.delivered || 0), 0);
-    return { ...sum, on_time: sum.delivered ? timely / sum.delivered : null, orders_per_trip: null, click_to_door_ms: null };
+    return { ...sum, on_time: sum.delivered ? timely / sum.delivered : null, orders_per_trip: null, wait_at_store_ms: null, click_to_door_ms: null };
   }
 
   const FORMATS = {
     orders_per_trip: (value) => value.toFixed(2),
     on_time: (value) => `${Math.round(value * 100)} %`,
+    wait_at_store_ms: (value) => `${(value / 60000).toFixed(1)} min`,
     click_to_door_ms: (value) => `${Math.round(value / 60000)} min`,
   };
 

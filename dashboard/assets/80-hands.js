@@ -22,6 +22,7 @@ window.mallard = window.mallard || {};
       this.onSelect = onSelect;
       /** @type {{kind: string, id: string} | null} */ this.selection = null;
       /** @type {{order_id: string, driver_id: string} | null} */ this.choice = null;
+      this.unasked = false; // whether the choice was made by the script, not by a person
       /** @type {any} */ this.intent = null;
       /** @type {any} */ this.unsure = null;
       /** @type {string[]} */ this.done = []; // ids of own commands, newest last
@@ -42,6 +43,25 @@ window.mallard = window.mallard || {};
       this.choose(null);
       this.#write();
       this.onSelect();
+      this.#considerSuggestion();
+    }
+
+    /** An order that waits for a yes opens with the effect of the yes in view, so that one key gives it. */
+    #considerSuggestion() {
+      const order = this.selection?.kind === 'order' ? this.model.orders.get(this.selection.id) : null;
+      if (!Hands.#suggests(order) || this.cannot()) return;
+      this.choose(order.advice.driver_id);
+      this.unasked = true;
+    }
+
+    /** @param {any} order */
+    static #suggests(order) { return order?.advice?.word === 'suggested' && order.advice.driver_id && !order.driver_id; }
+
+    /** An effect nobody asked for goes when what it is the effect of is suggested no more: one key must not do another thing. */
+    #dropStale() {
+      if (!this.choice || !this.unasked) return;
+      const order = this.model.orders.get(this.choice.order_id);
+      if (!Hands.#suggests(order) || order.advice.driver_id !== this.choice.driver_id) this.choose(null);
     }
 
     close() {
@@ -70,7 +90,9 @@ window.mallard = window.mallard || {};
     #stamp() {
       if (this.selection?.kind === 'order') {
         const order = this.model.orders.get(this.selection.id);
-        return order ? `${order.version}/${order.risk}/${order.status}/${Math.round((order.eta_dropoff_ms || 0) / 60000)}` : '';
+        const { advice } = order || {};
+        const said = advice ? `${advice.word}/${advice.driver_id}/${advice.reason}/${advice.trip}` : '';
+        return order ? `${order.version}/${order.risk}/${order.status}/${Math.round((order.eta_dropoff_ms || 0) / 60000)}/${said}` : '';
       }
       if (this.selection?.kind !== 'driver') return '';
       const driver = this.model.drivers.get(this.selection.id);
@@ -94,6 +116,7 @@ window.mallard = window.mallard || {};
     /** After each frame: refreshes the inspector if what it shows has changed, and now and then for the ages in it. */
     look() {
       if (!this.selection) return;
+      this.#dropStale();
       const since = performance.now() - this.shownAt;
       if (since < SOON_MS || (this.#stamp() === this.seen && since < REFRESH_MS)) return;
       this.#write();
@@ -106,9 +129,17 @@ window.mallard = window.mallard || {};
     choose(driver_id) {
       if (!driver_id && !this.choice) return;
       const order_id = this.selection?.kind === 'order' ? this.selection.id : null;
+      this.unasked = false;
       this.choice = driver_id && order_id ? { order_id, driver_id } : null;
       document.querySelectorAll('[data-candidate]').forEach((row) => row.setAttribute('aria-checked', String(row.dataset.candidate === driver_id)));
       set('choice', this.choice && { ...this.choice, ...this.#moment() });
+    }
+
+    /** Accepts a suggestion: shows its effect first; once that stands there, commits what it shows. */
+    accept(order_id, driver_id) {
+      const commit = one(`#inspect-preview [data-act="commit"][data-order="${CSS.escape(order_id)}"][data-driver="${CSS.escape(driver_id)}"]`);
+      if (commit) commit.click();
+      else this.choose(driver_id);
     }
 
     // ------------------------------------------------------------ deciding
@@ -188,6 +219,9 @@ window.mallard = window.mallard || {};
       const order_id = one('#inspect-main [data-order]')?.dataset.order;
       const acts = {
         commit: () => this.decide({ action: about.verb, order_id: about.order, driver_id: about.driver, expected_version: Number(about.version) }),
+        accept: () => this.accept(about.order, about.driver),
+        autopilot: () => set('autopilot-ask', { mall_id: mallard.firstMall(), ...this.#moment() }),
+        trips: () => mallard.map.showTrips(!mallard.map.trips.all),
         'drop-choice': () => this.choose(null),
         again: () => { opened('conflict', false); this.decide({ ...this.intent, action: about.verb, expected_version: Number(about.version) }); },
         'drop-intent': () => { opened('conflict', false); opened('confirm', false); },

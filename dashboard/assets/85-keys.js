@@ -44,13 +44,19 @@ window.mallard = window.mallard || {};
     k: (hands) => step(hands, -1),
     a: assign,
     r: assign,
+    y: (hands) => press(hands, ['accept'], 'The autopilot suggests no driver for what is open now.'),
+    t: (hands) => hands.act('trips', /** @type {any} */ ({})),
+    m: (hands) => hands.act('autopilot', /** @type {any} */ ({})),
     u: (hands) => press(hands, ['unassign'], NONE),
     h: (hands) => press(hands, ['release', 'hold'], NONE),
     p: (hands) => press(hands, ['pin'], NONE),
     z: (hands) => hands.undo(),
     '?': (hands) => hands.act('keys', /** @type {any} */ ({})),
     Escape: (hands) => hands.close(),
-    Enter: (hands) => { if (!hands.selection) step(hands, 1); },
+    Enter: (hands) => {
+      if (document.activeElement?.matches('[data-advice]')) press(hands, ['accept'], 'The autopilot suggests no driver for this order.');
+      else if (!hands.selection) step(hands, 1);
+    },
   };
 
   /** @param {KeyboardEvent} event @param {any} hands */

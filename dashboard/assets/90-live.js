@@ -12,6 +12,7 @@
   /** @type {Map<string, Intl.DateTimeFormat>} */
   const formats = new Map();
   let chosen = [];
+  const AUTOPILOT_EVERY_MS = 10000;
 
   // ------------------------------------------------------------ words that several parts need
 
@@ -34,6 +35,17 @@
   mallard.storeName = (id) => stores.get(id) || id;
 
   const age = (ms) => (ms < 120000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60000)} min`);
+  /** A span ahead in words, rounded down as the inspector does. @param {number} ms */
+  mallard.span = (ms) => (ms <= 0 ? 'now' : ms < 120000 ? `${Math.floor(ms / 1000)} s` : `${Math.floor(ms / 60000)} min`);
+  mallard.left = (ms) => (ms <= 0 ? 'offer lapsed' : `${mallard.span(ms)} left`);
+
+  /** ETA with the times four of five come between, and the promise. @param {any} order */
+  mallard.times = (order) => {
+    const clock = (ms) => mallard.clock(ms, order.mall_id);
+    const between = order.eta_low_ms && order.eta_high_ms ? ` (between ${clock(order.eta_low_ms)} and ${clock(order.eta_high_ms)})` : '';
+    return `${order.eta_dropoff_ms && !mallard.isEnded(order) ? `ETA ${clock(order.eta_dropoff_ms)}${between}, ` : ''}promised ${clock(order.due_ms)}`;
+  };
+
   const STATES = { free: 'free', busy: 'busy', at_store: 'at a store', silent: 'silent', on_break: 'on break', off_duty: 'off duty' };
   const DOUBTS = { jump: 'last ping not believed: a jump', inaccurate: 'last ping not believed: inaccurate', late: 'last ping came late' };
 
@@ -48,8 +60,8 @@
     order(id) {
       const order = mallard.model.orders.get(id);
       if (!order) return '';
-      const eta = order.eta_dropoff_ms ? `ETA ${mallard.clock(order.eta_dropoff_ms, order.mall_id)}, ` : '';
-      return `${id} · ${order.risk.replace('_', ' ')}\n${eta}promised ${mallard.clock(order.due_ms, order.mall_id)}`;
+      const said = order.driver_id && !order.offered_until_ms ? '' : mallard.queue.dispatch(order, mallard.model.floorNow(performance.now())).dispatch_words;
+      return [`${id} · ${order.risk.replace('_', ' ')}`, mallard.times(order), said].filter(Boolean).join('\n');
     },
   };
 
@@ -67,6 +79,15 @@
     mallard.map.setMalls(chosen);
     mallard.map.redraw(shown, mallard.hands.selection);
     nameMalls();
+    lookUpAutopilot();
+  }
+
+  /** The mall a dialog about one opens with. @returns {string | null} */
+  mallard.firstMall = () => chosen[0] || mallard.model.orders.get(mallard.hands.selection?.id)?.mall_id || [...malls.keys()][0] || null;
+
+  let lookUps = 0;
+  function lookUpAutopilot() {
+    if (!document.hidden) window.dash_clientside.set_props('autopilot-look-up', { data: { malls: chosen, n: ++lookUps } });
   }
 
   function nameMalls() {
@@ -89,6 +110,8 @@
     mallard.queue.refresh(mallard.model.orders.keys());
     nameMalls();
     wake();
+    lookUpAutopilot();
+    setInterval(lookUpAutopilot, AUTOPILOT_EVERY_MS);
   }
 
   let wakes = 0;
@@ -100,7 +123,8 @@
     const change = mallard.model.apply(frame, performance.now());
     mallard.frames = mallard.model.frames;
     mallard.map.update(change, shown, mallard.hands.selection);
-    mallard.queue.refresh(change.orders);
+    mallard.queue.refresh(change.mode ? mallard.model.orders.keys() : change.orders);
+    if (change.mode) lookUpAutopilot();
     mallard.strip.figures();
     mallard.hands.look();
     const empty = document.getElementById('map-empty');

@@ -5,10 +5,10 @@ None of them is on the path of anything that moves with the feed; that is the br
 
 from dash import Dash
 
-from dashboard.callbacks import decide, floor, inspect, preview
+from dashboard.callbacks import autopilot, decide, floor, inspect, preview
 
 
 def register(app: Dash) -> None:
     """Binds every callback to the app."""
-    for module in (floor, inspect, preview, decide):
+    for module in (floor, inspect, preview, decide, autopilot):
         module.register(app)

@@ -17,7 +17,7 @@ from dashboard.panels.candidates import Ranking, candidates_panel
 from dashboard.panels.driver import driver_panel
 from dashboard.panels.inspector import gone, nothing_selected
 from dashboard.panels.mall import mall_panel
-from dashboard.panels.order import order_panel
+from dashboard.panels.order import order_details, order_panel
 from dashboard.panels.pieces import note, section
 from dashboard.panels.timeline import timeline
 from streamer.core.kpis import Kpis
@@ -25,8 +25,8 @@ from streamer.core.orders import GIVEN, QUEUED
 from streamer.core.views import DriverView, OrderView
 
 UNREACHABLE = "It is not on the floor any more, it is outside your malls, or the floor cannot be reached just now."
-Shown = tuple[Component, Component | None, Component | None]
-"""Main panel, candidates, timeline."""
+Shown = tuple[Component, Component | None, Component | None, Component | None]
+"""Main panel, details, candidates, timeline."""
 
 
 class Selection(TypedDict):
@@ -43,6 +43,7 @@ def register(app: Dash) -> None:
 
     @app.callback(
         Output(ids.INSPECT_MAIN, "children"),
+        Output(ids.INSPECT_DETAILS, "children"),
         Output(ids.INSPECT_CANDIDATES, "children"),
         Output(ids.INSPECT_TIMELINE, "children"),
         Input(ids.SELECTION, "data"),
@@ -54,32 +55,40 @@ def register(app: Dash) -> None:
 
 
 async def inspect(selection: Selection | None, chosen: str | None) -> Shown:
-    """The three parts of the inspector for what is selected."""
+    """The four parts of the inspector for what is selected."""
     if not selection:
-        return nothing_selected(), None, None
+        return nothing_selected(), None, None, None
     identity, offset_ms = selection["id"], selection["offset_ms"]
     if selection["kind"] == "order":
-        return await _order(identity, offset_ms, chosen)
+        return await _order(identity, selection["at_ms"], offset_ms, chosen)
     if selection["kind"] == "driver":
-        return await _driver(identity, offset_ms), None, None
-    return await _mall(identity, selection["at_ms"], offset_ms), None, None
+        return await _driver(identity, offset_ms), None, None, None
+    return await _mall(identity, selection["at_ms"], offset_ms), None, None, None
 
 
-async def _order(order_id: str, offset_ms: int, chosen: str | None) -> Shown:
+async def _order(order_id: str, at_ms: int, offset_ms: int, chosen: str | None) -> Shown:
     order = await ask("order", OrderView, order_id=order_id)
     if order is None:
-        return gone("order", order_id, UNREACHABLE), None, None
-    (places, names), history, candidates = await asyncio.gather(
-        ask_floor(order.mall_id), ask("history", History, order_id=order_id), _candidates(order)
+        return gone("order", order_id, UNREACHABLE), None, None, None
+    (places, names), history, candidates, mates = await asyncio.gather(
+        ask_floor(order.mall_id), ask("history", History, order_id=order_id), _candidates(order), _mates(order)
     )
     timezone = places.timezone(order.mall_id)
     ranked = _ranked(candidates, names, timezone, offset_ms, chosen) if _can_move(order) else None
     events = timeline(history.items if history else (), {**places.stores(), **names}, timezone, offset_ms)
-    return order_panel(order, places, names, offset_ms, why_not(current_principal())), ranked, events
+    panel = order_panel(order, places, names, offset_ms, why_not(current_principal()), now_ms=at_ms, mates=mates)
+    return panel, order_details(order, places, names, offset_ms), ranked, events
 
 
 def _can_move(order: OrderView) -> bool:
     return order.status in QUEUED or order.status in GIVEN
+
+
+async def _mates(order: OrderView) -> list[OrderView]:
+    """The other orders of the trip that the autopilot has in mind; those that are gone are left out."""
+    others = [one for one in (order.advice.trip if order.advice else ()) if one != order.id]
+    found = await asyncio.gather(*(ask("order", OrderView, order_id=one) for one in others))
+    return [one for one in found if one is not None]
 
 
 async def _candidates(order: OrderView) -> Ranking | None:

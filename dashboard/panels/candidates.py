@@ -11,20 +11,22 @@ from dash.development.base_component import Component
 from msgspec import Struct
 
 from dashboard import formats
+from dashboard.panels.cost import LEAST_MIN, bar, legend, positive, spoken, terms_in_use
 from dashboard.panels.pieces import attributes, note, section
-
-TERM_COLOURS = 8
-"""How many `--term-N` colours the palette has."""
 
 
 class Candidate(Struct, frozen=True):
-    """A driver who could carry the order. `cost` and each of `terms` are minutes."""
+    """A driver who could carry the order. `cost`, each of `terms` and `regret_min` are minutes.
+
+    `regret_min` is how much more it costs than the best choice for the whole floor; None when no plan was made.
+    """
 
     driver_id: str
     cost: float
     terms: dict[str, float]
     eta_pickup_ms: int | None = None
     eta_dropoff_ms: int | None = None
+    regret_min: float | None = None
 
 
 class Excluded(Struct, frozen=True):
@@ -49,8 +51,8 @@ def candidates_panel(
     if not top:
         empty = note("No driver can take this order now. The reasons are below; it stays in the queue.")
         return section("Candidates", [empty, _excluded(ranking.excluded, names, shown=True)])
-    terms = _terms(top)
-    longest = max(sum(value for value in item.terms.values() if value > 0) for item in top) or 1.0
+    terms = terms_in_use(item.terms for item in top)
+    longest = max(positive(item.terms) for item in top) or 1.0
     rows = [
         _row(number, item, names, timezone, offset_ms, terms, longest, item.driver_id == chosen)
         for number, item in enumerate(top, 1)
@@ -58,12 +60,7 @@ def candidates_panel(
     ranked = html.Div(
         rows, className="candidates", role="radiogroup", **attributes({"aria-label": "Candidates, best first"})
     )
-    return section("Candidates", [ranked, _legend(terms), _excluded(ranking.excluded, names)], "cost in minutes")
-
-
-def _terms(items: Sequence[Candidate]) -> list[str]:
-    """The terms in use, in the order the streamer names them, those that are nought everywhere left out."""
-    return list(dict.fromkeys(name for item in items for name, value in item.terms.items() if abs(value) >= 0.05))
+    return section("Candidates", [ranked, legend(terms), _excluded(ranking.excluded, names)], "cost in minutes")
 
 
 def _row(
@@ -81,41 +78,25 @@ def _row(
             html.Kbd(str(number)),
             html.Strong(names.get(item.driver_id, item.driver_id)),
             html.Span(f"door {formats.clock(item.eta_dropoff_ms, timezone, offset_ms)}", className="dim"),
+            *_regret(item.regret_min),
             html.Span(f"{item.cost:.1f}", className="cost"),
         ],
         className="candidate-head",
     )
-    spoken = ", ".join(f"{formats.words(term, formats.TERM_WORDS)} {item.terms.get(term, 0):.1f}" for term in terms)
     return html.Button(
-        [head, _bar(item, terms, longest)],
+        [head, bar(item.terms, terms, longest)],
         className="candidate",
         role="radio",
-        title=spoken,
+        title=spoken(item.terms, terms),
         **attributes({"data-candidate": item.driver_id, "aria-checked": "true" if chosen else "false"}),
     )
 
 
-def _bar(item: Candidate, terms: list[str], longest: float) -> Component:
-    parts = [
-        html.Span(className="term", style={"width": f"{100 * value / longest:.2f}%", "background": term_colour(name)})
-        for name in terms
-        if (value := item.terms.get(name, 0.0)) > 0
-    ]
-    return html.Span(parts, className="bar", **attributes({"aria-hidden": "true"}))
-
-
-def term_colour(name: str) -> str:
-    """The colour of a term: always the same one, whichever others are shown. A term without words gets the last."""
-    known = list(formats.TERM_WORDS)
-    return f"var(--term-{known.index(name) + 1 if name in known else TERM_COLOURS})"
-
-
-def _legend(terms: list[str]) -> Component:
-    keys = [
-        html.Span([html.I(style={"background": term_colour(name)}), formats.words(name, formats.TERM_WORDS)])
-        for name in terms
-    ]
-    return html.Div(keys, className="legend")
+def _regret(regret_min: float | None) -> list[Component]:
+    if regret_min is None or regret_min < LEAST_MIN:
+        return []
+    words = f"Costs {regret_min:.1f} min more than the best choice for the whole floor"
+    return [html.Span(f"regret {regret_min:.1f}", className="at-risk", title=words)]
 
 
 def _excluded(excluded: Sequence[Excluded], names: dict[str, str], *, shown: bool = False) -> Component:

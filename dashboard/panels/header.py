@@ -35,6 +35,7 @@ FIGURES: Final = (
     Figure(
         "orders_per_trip", "Orders / trip", "Orders a driver carries out of the mall at once, mean since the start."
     ),
+    Figure("wait_at_store_ms", "Wait at store", "Mean time a driver waits at a store before the order is handed out."),
     Figure("on_time", "On time", "Share of delivered orders that arrived by the promised time."),
     Figure("click_to_door_ms", "Click to door", "Median time from order placed to order delivered."),
 )
@@ -115,7 +116,7 @@ def account(name: str, role: str) -> Component:
 
 
 def strip() -> Component:
-    """The figures, each with what it means on hover and focus."""
+    """The autopilot's mode, and the figures, each with what it means on hover and focus."""
     cells = [
         dmc.Tooltip(
             html.Div(
@@ -133,7 +134,10 @@ def strip() -> Component:
         )
         for figure in FIGURES
     ]
-    return html.Div(cells, className="strip", role="region", **attributes({"aria-label": "Figures of the floor"}))
+    autopilot = html.Div(id=ids.AUTOPILOT_BADGE)
+    return html.Div(
+        [autopilot, *cells], className="strip", role="region", **attributes({"aria-label": "Figures of the floor"})
+    )
 
 
 def banner() -> Component:

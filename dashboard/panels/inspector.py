@@ -25,6 +25,7 @@ def inspector_panel() -> Component:
             html.Div(nothing_selected(), id=ids.INSPECT_MAIN),
             html.Div(reason, className="reason"),
             html.Div(id=ids.INSPECT_PREVIEW),
+            html.Div(id=ids.INSPECT_DETAILS),
             html.Div(id=ids.INSPECT_CANDIDATES),
             html.Div(id=ids.INSPECT_TIMELINE),
         ],
@@ -53,5 +54,8 @@ def gone(kind: str, identity: str, words: str) -> Component:
 
 def stores() -> list[Component]:
     """The page's memory; `ids.py` says who writes which."""
-    names = (ids.WAKE, ids.SELECTION, ids.ROUTE, ids.CHOICE, ids.INTENT, ids.OUTCOME, ids.HANDING)
+    names = (
+        ids.WAKE, ids.SELECTION, ids.ROUTE, ids.CHOICE, ids.INTENT, ids.OUTCOME, ids.HANDING, ids.AUTOPILOT_LOOK_UP,
+        ids.AUTOPILOT_ASK, ids.AUTOPILOT_SAVED,
+    )  # fmt: skip
     return [dcc.Store(id=name) for name in names]

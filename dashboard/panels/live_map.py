@@ -28,6 +28,7 @@ MARKS: Final = (
     ("on-break", "On break"),
     ("suspect", "Last ping not believed"),
     ("aged", "Wider ring: older position"),
+    ("trip", "Trip in mind, not given out"),
     ("order", "Drop-off, on time"),
     ("order-at-risk", "Drop-off, at risk"),
     ("order-late", "Drop-off, late"),
@@ -54,7 +55,7 @@ def map_panel() -> Component:
         [
             graph,
             html.Div(id="map-labels"),
-            html.Div([html.Span("Hexes", className="dim"), layers], className="map-tools"),
+            html.Div([html.Span("Hexes", className="dim"), layers, _trips()], className="map-tools"),
             html.Div(
                 [_zoom("zoom-in", "+", "Zoom in"), _zoom("zoom-out", "−", "Zoom out"), _fit()], className="map-zoom"
             ),
@@ -71,6 +72,13 @@ def map_panel() -> Component:
 
 def _zoom(act: str, label: str, words: str) -> Component:
     return html.Button(label, className="btn icon", title=words, **attributes({"data-act": act, "aria-label": words}))
+
+
+def _trips() -> Component:
+    words = "The trips that the autopilot has in mind and nobody drives yet (t)"
+    return html.Button(
+        "Trips", className="btn toggle", title=words, **attributes({"data-act": "trips", "aria-pressed": "false"})
+    )
 
 
 def _fit() -> Component:

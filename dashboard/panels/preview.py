@@ -43,7 +43,28 @@ def preview_panel(
     rows = [_row(effect, order.id, names, timezone, offset_ms) for effect in _moved_first(effects, order.id)]
     header = html.Thead(html.Tr([html.Th(word) for word in ("Order", "At the door", "Effect")]))
     table = html.Table([header, html.Tbody(rows)], className="effects") if rows else note("No other order is touched.")
-    return section(f"If {name} takes it", [html.Div([commit, back], className="actions"), table])
+    summary = html.P(verdict(effects), className=f"verdict {'late' if newly_late(effects) else 'dim'}")
+    return section(f"If {name} takes it", [html.Div([commit, back], className="actions"), summary, table])
+
+
+def newly_late(effects: Sequence[Effect]) -> list[Effect]:
+    """The orders that are not late now and would be."""
+    return [
+        effect for effect in effects if _late_min(effect.lateness_after_ms) > 0 >= _late_min(effect.lateness_before_ms)
+    ]
+
+
+def verdict(effects: Sequence[Effect]) -> str:
+    """Who pays, in a sentence: `3 orders touched: o-121 becomes late by 4 min.`, or `…: nobody becomes late.`"""
+    late = [
+        f"{effect.order_id} becomes late by {_late_min(effect.lateness_after_ms)} min" for effect in newly_late(effects)
+    ]
+    return f"{formats.count(len(effects), 'order')} touched: {', '.join(late) or 'nobody becomes late'}."
+
+
+def _late_min(lateness_ms: int | None) -> int:
+    """Whole minutes late, rounded as the table shows them, so that the two cannot disagree."""
+    return max(0, round((lateness_ms or 0) / formats.MINUTE_MS))
 
 
 def _moved_first(effects: Sequence[Effect], order_id: str) -> list[Effect]:

@@ -11,7 +11,7 @@ import dash_mantine_components as dmc
 from dash import html
 from dash.development.base_component import Component
 
-from dashboard import ids
+from dashboard import formats, ids
 from dashboard.panels.pieces import attributes
 
 TABS: Final = (
@@ -22,6 +22,9 @@ TABS: Final = (
     ("done", "Done"),
     ("all", "All"),
 )
+
+QUEUE_WORDS: Final = (*formats.ADVICE_WORDS, "offered")
+"""What a row is marked by in the dispatch column."""
 
 
 def _column(field: str, header: str, width: int, hint: str = "", **more: object) -> dict[str, object]:
@@ -41,14 +44,14 @@ def columns() -> list[dict[str, object]]:
     risk = {name: f"params.data.risk === '{name}'" for name in ("on_time", "at_risk", "late", "ended")}
     toned = {f"risk-{name.replace('_', '-')}": test for name, test in risk.items()}
     return [
-        _column("id", "Order", 84, "The dot is the risk: filled red late, amber at risk", cellClassRules=toned),
-        _column("stores", "Store", 104, "Where it is collected", flex=1, minWidth=84),
-        _column("items", "#", 38, "Items", type="rightAligned"),
+        _column("id", "Order", 68, "The dot is the risk: filled red late, amber at risk", cellClassRules=toned),
+        _column("stores", "Store", 80, "Where it is collected", flex=1, minWidth=70),
+        _column("items", "#", 34, "Items", type="rightAligned"),
         _column("status", "Status", 88),
         _column(
             "breach",
             "Breach",
-            86,
+            92,
             "Minutes between ETA and promise; without an ETA, minutes left until the promise",
             sort="asc",
             type="rightAligned",
@@ -56,8 +59,26 @@ def columns() -> list[dict[str, object]]:
             valueFormatter={"function": "queueBreach(params)"},
             cellClassRules=toned,
         ),
-        _column("driver", "Driver", 84, flex=1, minWidth=70),
-        _column("times", "ETA / due", 102, "ETA at the door, and the promise, on the mall's clock", sortable=False),
+        _column(
+            "dispatch",
+            "Dispatch",
+            150,
+            "Its driver, or what the autopilot makes of it and why; an offer with the time left to answer",
+            flex=3,
+            minWidth=152,
+            tooltipField="dispatch_words",
+            cellClassRules={
+                f"advice-{word.replace('_', '-')}": f"params.data.advice === '{word}'" for word in QUEUE_WORDS
+            },
+        ),
+        _column(
+            "times",
+            "ETA / due",
+            108,
+            "ETA at the door, and the promise, on the mall's clock",
+            sortable=False,
+            tooltipField="times_words",
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The dialogs that lie over the floor: conflict, confirmation, hand over, and the sheet of keys.
+"""The dialogs that lie over the floor: conflict, confirmation, hand over, the autopilot's rules, and the sheet of keys.
 
 It must not know what they are about; their words come from callbacks and the browser script.
 """
@@ -10,18 +10,22 @@ from dash import html
 from dash.development.base_component import Component
 
 from dashboard import ids
+from dashboard.panels.autopilot import settings_dialog
 from dashboard.panels.pieces import act_button
 
 KEYS: Final = (
     ("/", "search the queue"),
     ("j  k", "next, previous order by risk"),
-    ("Enter", "open the row"),
+    ("Enter", "open the row; on the autopilot's block, accept"),
     ("1 – 5", "consider that candidate: its effect is shown first"),
     ("a", "assign to the candidate considered, or consider the best"),
     ("r", "reassign, the same way"),
+    ("y", "accept what the autopilot suggests: its effect is shown first"),
     ("u", "unassign"),
     ("h", "hold, or release"),
     ("p", "pin to its driver"),
+    ("t", "suggested trips on the map, on or off"),
+    ("m", "mode and rules of the autopilot"),
     ("z", "undo your last decision"),
     ("Esc", "back: candidate, then selection"),
     ("?", "this sheet"),
@@ -56,6 +60,7 @@ def sheets() -> list[Component]:
             centered=True,
             keepMounted=True,
         ),
+        settings_dialog(),
         dmc.Modal(_keys(), id=ids.KEYS_SHEET, title="Keys", centered=True, keepMounted=True),
     ]
 

@@ -25,6 +25,8 @@ ACTION_WORDS = {
     "hand_over": "handed over",
     "undo": "undone",
     "accepted": "accepted",
+    "declined": "declined",
+    "offer_lapsed": "offer lapsed unanswered",
     "left_mall": "left the mall",
     "arrived_at_pickup": "arrived at the store",
     "arrived_at_dropoff": "arrived at the door",

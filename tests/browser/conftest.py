@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+
+from tests.browser.staged import StagedFloor, staged_floor
 
 ROOT = Path(__file__).parent.parent.parent
 START_S = 60
@@ -167,7 +169,28 @@ OpenFloor = Callable[..., Awaitable[Floor]]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_floor(demo: Demo, chromium: Browser) -> AsyncIterator[OpenFloor]:
-    """Opens the floor as somebody of a role, and waits until drivers are drawn.
+    """Opens the demo's floor as somebody of a role."""
+    async with pages_of(demo, chromium) as enter:
+        yield enter
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StagedFloor]:
+    """A floor of its own, where nothing happens but what a test does."""
+    async with staged_floor(tmp_path_factory.mktemp("stage"), free_port()) as floor:
+        yield floor
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_stage(stage: StagedFloor, chromium: Browser) -> AsyncIterator[OpenFloor]:
+    """Opens the staged floor as somebody of a role."""
+    async with pages_of(stage, chromium) as enter:
+        yield enter
+
+
+@asynccontextmanager
+async def pages_of(demo: Demo | StagedFloor, chromium: Browser) -> AsyncIterator[OpenFloor]:
+    """Opens pages of a floor, each logged in and waited for until drivers are drawn.
 
     When the test is over, no page may have said an error or asked anything of another machine.
     """
@@ -179,7 +202,7 @@ async def open_floor(demo: Demo, chromium: Browser) -> AsyncIterator[OpenFloor]:
                 viewport={"width": width, "height": height}, color_scheme="dark" if scheme == "dark" else "light"
             )
             stack.push_async_callback(context.close)
-            floor = Floor(await context.new_page(), demo)
+            floor = Floor(await context.new_page(), demo)  # type: ignore[arg-type]  # a stage has url and passwords
             opened.append(floor)
             await log_in(floor, role)
             return floor

@@ -106,3 +106,17 @@ def test_changes_leave_out_what_the_events_name_already_says() -> None:
 )
 def test_a_sentence_ends_in_one_full_stop(text: str, shown: str) -> None:
     assert formats.sentence(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "words"),
+    [(9 * MINUTE + 59_000, "9 min left"), (69_900, "69 s left"), (0, "lapsed"), (-MINUTE, "lapsed")],
+)
+def test_what_is_left_of_an_offer_is_never_rounded_up(left_ms: int, words: str) -> None:
+    assert formats.left(NOON_UTC + left_ms, NOON_UTC) == words
+
+
+@pytest.mark.parametrize(("low_ms", "high_ms"), [(None, None), (None, NOON_UTC), (NOON_UTC, None)])
+def test_half_an_interval_is_none(low_ms: int | None, high_ms: int | None) -> None:
+    assert formats.between(low_ms, high_ms, "UTC") == ""
+    assert formats.between(NOON_UTC, NOON_UTC + 11 * MINUTE, "UTC") == "between 12:00 and 12:11"

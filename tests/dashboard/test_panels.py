@@ -15,7 +15,8 @@ from dashboard import formats, ids
 from dashboard.figures.places import Places, read_places
 from dashboard.pages.shell import shell_layout
 from dashboard.panels import dialogs, header, order, preview, queue
-from dashboard.panels.candidates import Candidate, Excluded, Ranking, candidates_panel, term_colour
+from dashboard.panels.candidates import Candidate, Excluded, Ranking, candidates_panel
+from dashboard.panels.cost import term_colour
 from dashboard.panels.driver import driver_panel
 from dashboard.panels.mall import mall_panel, waiting_by_store
 from dashboard.panels.timeline import timeline
@@ -39,7 +40,8 @@ def an_order_view(**fields: Any) -> OrderView:
         dropoff=Dropoff(36.1, -115.2, "Ivy Baker", "+17025550123", "12 Elm St", "front desk"), placed_ms=T0,
         ready_ms=None, due_ms=T0 + 40 * MINUTE, priority=0, status="placed", version=3, driver_id=None, assignment=None,
         held=False, pinned=False, risk="on_time", eta_pickup_ms=None, eta_dropoff_ms=T0 + 30 * MINUTE, updated_ms=T0,
-        is_ready=False, picked_up_ms=None, ended_ms=None,
+        is_ready=False, picked_up_ms=None, ended_ms=None, eta_low_ms=None, eta_high_ms=None, offered_until_ms=None,
+        advice=None,
     )  # fmt: skip
     return replace(given, **fields)
 
@@ -106,31 +108,46 @@ def test_an_order_offers_what_can_be_done_with_it_now(fields: dict[str, Any], ac
 
 
 def test_a_viewer_sees_every_action_disabled_with_the_reason() -> None:
-    panel = order.order_panel(an_order_view(), places(), NAMES, 0, why_not="You can look, not act.")
+    panel = order.order_panel(an_order_view(), places(), NAMES, 0, why_not="You can look, not act.", now_ms=T0)
     assert all(button.disabled and button.title == "You can look, not act." for button in buttons(panel).values())
     assert "You can look, not act." in words(panel)
 
 
 def test_an_order_shows_its_promise_against_its_eta_and_hides_the_phone() -> None:
-    shown = words(order.order_panel(an_order_view(driver_id="d-1", status="assigned"), places(), NAMES, 0))
-    assert "10 min to spare" in shown
+    given = an_order_view(driver_id="d-1", status="assigned")
+    assert "10 min to spare" in words(order.order_panel(given, places(), NAMES, 0, now_ms=T0))
+    shown = words(order.order_details(given, places(), NAMES, 0))
     assert "Ana R." in shown
     assert "555" not in shown
     assert "••23" in shown
 
 
+def test_an_eta_is_shown_with_the_times_four_of_five_deliveries_come_between() -> None:
+    likely = an_order_view(eta_low_ms=T0 + 26 * MINUTE, eta_high_ms=T0 + 37 * MINUTE)
+    shown = words(order.order_panel(likely, places(), NAMES, 0, now_ms=T0))
+    low, eta, high = (formats.clock(T0 + span * MINUTE, "America/Los_Angeles") for span in (26, 30, 37))
+    assert f"{eta} between {low} and {high}" in shown
+
+
+def test_an_offer_nobody_answered_says_how_long_it_stands() -> None:
+    offered = an_order_view(status="assigned", driver_id="d-1", offered_until_ms=T0 + 3 * MINUTE)
+    assert "Offered · 3 min left" in words(order.order_panel(offered, places(), NAMES, 0, now_ms=T0))
+    assert "Offered · lapsed" in words(order.order_panel(offered, places(), NAMES, 0, now_ms=T0 + 4 * MINUTE))
+    assert "Ana R.  · has not answered, lapses" in words(order.order_details(offered, places(), NAMES, 0))
+
+
 def test_a_delivered_order_is_measured_by_when_it_arrived() -> None:
     done = an_order_view(status="delivered", ended_ms=T0 + 45 * MINUTE)
-    assert "late by 5 min" in words(order.order_panel(done, places(), NAMES, 0))
+    assert "late by 5 min" in words(order.order_panel(done, places(), NAMES, 0, now_ms=T0))
 
 
 def test_a_cancelled_order_is_not_called_late() -> None:
     gone = an_order_view(status="cancelled", ended_ms=T0 + 45 * MINUTE)
-    assert "late" not in words(order.order_panel(gone, places(), NAMES, 0))
+    assert "late" not in words(order.order_panel(gone, places(), NAMES, 0, now_ms=T0))
 
 
 def test_the_panel_carries_the_version_that_is_on_screen() -> None:
-    panel = order.order_panel(an_order_view(version=7), places(), NAMES, 0)
+    panel = order.order_panel(an_order_view(version=7), places(), NAMES, 0, now_ms=T0)
     assert getattr(panel, "data-version") == "7"
 
 
@@ -182,6 +199,21 @@ def test_the_excluded_are_counted_by_reason() -> None:
     assert "full · 2" in shown
 
 
+def test_every_excluded_driver_is_named_under_its_reason() -> None:
+    many = tuple(Excluded(f"d-{number}", "full" if number % 2 else "silent") for number in range(10, 70))
+    shown = words(candidates_panel(Ranking(RANKING.items, many), NAMES, "UTC", 0))
+    assert "60 drivers excluded, and why" in shown
+    assert "full · 30" in shown
+    assert all(driver.driver_id in shown for driver in many)
+
+
+def test_a_candidate_says_its_regret_when_a_plan_knows_it() -> None:
+    dear = Ranking((replace(RANKING.items[0], regret_min=0.0), replace(RANKING.items[1], regret_min=4.2)))
+    rows = [part for part in parts(candidates_panel(dear, NAMES, "UTC", 0)) if getattr(part, "data-candidate", None)]
+    assert ["regret" in words(row) for row in rows] == [False, True]
+    assert "regret 4.2" in words(rows[1])
+
+
 def test_the_choice_is_marked_on_its_row_alone() -> None:
     rows = [
         part
@@ -207,6 +239,21 @@ def test_a_preview_names_every_order_touched_the_moved_one_first() -> None:
     assert shown.index("Ana R. → Ben T.") < shown.index("now late by 4 min")
     assert "+2 min" in shown
     assert "−5 min" in shown
+
+
+@pytest.mark.parametrize(
+    ("before_min", "after_min", "said"),
+    [
+        (0, 4, "2 orders touched: o-0 becomes late by 4 min."),
+        (0, 0, "2 orders touched: nobody becomes late."),
+        (3, 9, "2 orders touched: nobody becomes late."),
+        (0, 0.4, "2 orders touched: nobody becomes late."),
+    ],
+)
+def test_a_preview_says_in_a_sentence_who_becomes_late(before_min: float, after_min: float, said: str) -> None:
+    touched = preview.Effect("o-0", "d-2", "d-2", T0, T0, int(before_min * MINUTE), int(after_min * MINUTE))
+    moved = preview.Effect("o-1", None, "d-2", T0, T0, 0, 0)
+    assert said in words(preview.preview_panel(an_order_view(), "d-2", (touched, moved), NAMES, "UTC", 0))
 
 
 @pytest.mark.parametrize(("driver_id", "verb"), [(None, "assign"), ("d-1", "reassign")])
