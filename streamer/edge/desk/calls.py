@@ -77,10 +77,12 @@ class Nothing(Struct, frozen=True):
 
 
 class Login(Struct, frozen=True):
-    """Parameters of `login`."""
+    """Parameters of `login`; `address` is the browser's, `device` what an earlier log-in from it was given."""
 
     name: Annotated[str, Meta(max_length=128)]
     password: Annotated[str, Meta(max_length=1024)]
+    address: Annotated[str, Meta(max_length=64)] = ""
+    device: Annotated[str, Meta(max_length=256)] = ""
 
 
 class Session(Struct, frozen=True):

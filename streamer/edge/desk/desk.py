@@ -47,6 +47,7 @@ class Desk:
             "login": Entry(None, calls.Login, people.login),
             "session": Entry(None, calls.Session, people.session),
             "bearer": Entry(None, calls.Bearer, people.bearer),
+            "accounts": Entry(None, calls.Nothing, people.accounts_version),
             "logout": Entry(None, calls.Session, people.logout),
             "state": Entry("viewer", calls.Nothing, reads.state),
             "malls": Entry("viewer", calls.Nothing, reads.malls),
