@@ -219,9 +219,7 @@ class Accounts:
         self._file.write("DELETE FROM device WHERE name = ?", (name,))
         return self._file.write("DELETE FROM person WHERE name = ?", (name,))
 
-    def login(
-        self, name: str, password: str, at_ms: int, address: str = "", device: str = ""
-    ) -> tuple[str, Principal]:
+    def login(self, name: str, password: str, at_ms: int, address: str = "", device: str = "") -> tuple[str, Principal]:
         """Opens a session and returns its id and who it is. Takes some 50 ms of CPU: call it off the loop.
 
         Args:
