@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dashboard.auth.headers import Policy
 from dashboard.auth.identity import Identities, Kind, LinkLost
 from dashboard.auth.pages import away_page
-from dashboard.auth.policy import OPEN_PATHS, SOCKETS, authorize
+from dashboard.auth.policy import SOCKETS, authorize, is_open
 from dashboard.auth.principal import Principal, bind_principal, unbind_principal
 from dashboard.auth.rates import Rates
 from dashboard.auth.request import (
@@ -50,7 +50,7 @@ Credentials = tuple[Kind, str]
 
 
 class Gate:
-    """Wraps `app`. Every request behind it has a `Principal`, except those for `OPEN_PATHS`.
+    """Wraps `app`. Every request behind it has a `Principal`, except what `is_open` to all.
 
     Args:
         app: what is served.
@@ -97,7 +97,7 @@ class Gate:
         address = address_of(scope, headers, self._settings.proxies)
         refusal = self._refuse_unasked(scope, headers) or self._refuse_rush(headers, address)
         principal = None
-        if refusal is None and scope["path"] not in OPEN_PATHS:
+        if refusal is None and not is_open(scope["method"], scope["path"]):
             principal, refusal = await self._identify_http(scope, headers)
         if not self._has_room(scope, principal, address):
             refusal = _too_many()
@@ -137,7 +137,7 @@ class Gate:
         # Without a session there is nothing to ride on, so a program may log in without browser headers.
         if (by_cookie or found is None) and not self._is_ours(headers, not by_cookie):
             return problem(403, "cross_site", "a change by session cookie must come from our own page (Origin)")
-        if found and by_cookie and scope["path"] not in OPEN_PATHS and not has_csrf(headers, found[1]):
+        if found and by_cookie and not is_open(scope["method"], scope["path"]) and not has_csrf(headers, found[1]):
             return problem(403, "csrf", f"a change by session cookie must show its token ({CSRF_HEADER})")
         if by_cookie and scope["path"].startswith("/api/") and headers.get("content-type", "").startswith(FORM_TYPES):
             return problem(415, "unsupported_media_type", "send application/json")

@@ -41,6 +41,12 @@ PAGES: Final[dict[str, Least]] = {
 SOCKETS: Final[dict[str, Least]] = {"/feed": "viewer", "/_dash-ws-callback": "viewer"}
 OPEN_PATHS: Final = frozenset(path for path, least in PAGES.items() if least == "anybody")
 """All that a stranger may ask for."""
+_OPEN_METHODS: Final = {"/login": {"GET", "POST"}, "/logout": {"POST"}}
+
+
+def is_open(method: str, path: str) -> bool:
+    """Whether a stranger may ask this. By method too: behind an address that takes POST only lies Dash's own page."""
+    return path in OPEN_PATHS and method in _OPEN_METHODS.get(path, {"GET"})
 
 
 class Denied(Exception):  # noqa: N818 - an answer on its way out, not a fault

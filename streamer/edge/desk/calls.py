@@ -194,11 +194,12 @@ class OfDriver(Struct, frozen=True):
 
 
 class Track(Struct, frozen=True):
-    """Parameters of `track`."""
+    """Parameters of `track`. `reason` says why somebody looks; it is written down with who and when."""
 
     driver_id: Id
     from_ms: Instant
     to_ms: Instant
+    reason: ShortText = ""
     cursor: ShortText | None = None
     limit: Annotated[int, Meta(ge=1, le=5000)] = 1000
 
