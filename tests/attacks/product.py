@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from dashboard.auth.request import csrf_of
 from streamer.edge.accounts import Accounts
@@ -178,7 +179,15 @@ def order_body(mall_id: str = HOME_MALL, **fields: Any) -> dict[str, Any]:
 
 def ping(seq: int, place: tuple[float, float] = HOME, **fields: Any) -> dict[str, Any]:
     """A driver's ping, of now."""
-    return {"type": "ping", "seq": seq, "fix_ms": now_ms(), "lat": place[0], "lng": place[1], "accuracy_m": 8.0, **fields}
+    return {
+        "type": "ping",
+        "seq": seq,
+        "fix_ms": now_ms(),
+        "lat": place[0],
+        "lng": place[1],
+        "accuracy_m": 8.0,
+        **fields,
+    }
 
 
 def report(kind: str, report_id: str, **fields: Any) -> dict[str, Any]:
@@ -193,6 +202,21 @@ async def hear(phone: ClientConnection, kind: str, within_s: float = 5.0) -> dic
             message = json.loads(await phone.recv())
             if message["type"] == kind:
                 return dict(message)
+
+
+async def closed(socket: ClientConnection, within_s: float = 5.0) -> tuple[int | None, list[dict[str, Any]]]:
+    """The code a socket is closed with by the other end, and what came before.
+
+    Raises:
+        TimeoutError: it stays open.
+    """
+    said = []
+    async with asyncio.timeout(within_s):
+        try:
+            while True:
+                said.append(json.loads(await socket.recv()))
+        except ConnectionClosed:
+            return socket.close_code, said
 
 
 def tracebacks(log: str) -> list[str]:

@@ -84,7 +84,7 @@ async def counter(tmp_path: Path) -> AsyncIterator[Counter]:
 
 LEAST: dict[str, str] = {
     "ready": "nobody", "counters": "nobody",
-    "login": "nobody", "session": "nobody", "bearer": "nobody", "logout": "nobody",
+    "login": "nobody", "session": "nobody", "bearer": "nobody", "logout": "nobody", "accounts": "nobody",
     "state": "viewer", "malls": "viewer", "hexes": "viewer", "kpis": "viewer", "orders": "viewer", "order": "viewer",
     "history": "viewer", "drivers": "viewer", "driver": "viewer",
     "candidates": "dispatcher", "preview": "dispatcher", "place": "dispatcher", "command": "dispatcher",

@@ -39,7 +39,7 @@ class Desk:
         """`counters` are those of the whole streamer; by default of the runner alone."""
         self.runner = runner
         reads = Reads(runner)
-        commands = Commands(runner, reads)
+        commands = Commands(runner, reads, accounts)
         people = People(runner, accounts, clock)
         self.table: dict[str, Entry] = {
             "ready": Entry(None, calls.Nothing, reads.ready),

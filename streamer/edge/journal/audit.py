@@ -1,10 +1,10 @@
 """The audit chain: each decision, order and log-in carries a hash over all before it, so a change shows.
 
 It must not know what is audited or why; it sees rows. What it cannot show is a chain rewritten whole from some row on:
-for that, keep the head (`mallard audit verify` prints it) outside the machine.
+for that, keep heads (`mallard audit head`) outside the machine, and `verify` holds the chain against them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 
 import apsw
@@ -44,13 +44,20 @@ def extend(head: Head, row: EntryRow) -> Head:
     return Head(head.links + 1, row.seq, sha256(head.link + sha256(row.body).digest() + columns).digest())
 
 
-def verify(connection: apsw.Connection, progress: Callable[[float], None] | None = None) -> Head:
-    """Walks the whole chain and returns its head; `progress` is told the share done now and then.
+def verify(
+    connection: apsw.Connection, progress: Callable[[float], None] | None = None, heads: Iterable[Head] = ()
+) -> Head:
+    """Walks the whole chain and returns its head.
+
+    Args:
+        connection: to the journal.
+        progress: is told the share done now and then.
+        heads: that were read earlier and kept elsewhere; the chain must pass through each of them.
 
     Raises:
         AuditError: naming the first sequence number that was changed, taken out, put in or cut off.
     """
-    head = Head()
+    head, kept = Head(), {each.links: each for each in heads if each.links}
     with connection:
         # One read transaction: a server may be writing meanwhile, and rows and head must be of one moment.
         stored = read_head(connection)
@@ -62,8 +69,12 @@ def verify(connection: apsw.Connection, progress: Callable[[float], None] | None
             head = extend(head, row)
             if row.link != head.link:
                 raise AuditError(row.seq, "a row before it, or this one, was changed, taken out or put in")
+            if kept.pop(number, head) != head:
+                raise AuditError(row.seq, "the chain was written anew: it does not pass through a head kept elsewhere")
     if stored != head:
         raise AuditError(head.seq + 1, f"the chain ends at {head.links} of {stored.links} links")
+    if kept:
+        raise AuditError(head.seq + 1, f"the chain ends at {head.links} links, a head kept elsewhere at {max(kept)}")
     return head
 
 
