@@ -23,6 +23,7 @@ from tests.attacks.product import (
     OTHER_MALL,
     PEOPLE,
     Product,
+    closed,
     hear,
     now_ms,
     order_body,
