@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dash import Dash
+from dash.exceptions import DependencyException
 from fastapi import FastAPI, Request, WebSocket
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -109,7 +110,12 @@ def _server(link: Link, identities: Identities) -> FastAPI:
     server = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     server.add_exception_handler(Denied, denied)
     server.add_exception_handler(Unfit, _unfit)
+    server.add_exception_handler(DependencyException, _no_such_file)
     return server
+
+
+async def _no_such_file(_request: Request, _error: Exception) -> Response:
+    return problem(404, "not_found", "there is nothing at this address")
 
 
 async def _unfit(_request: Request, error: Exception) -> Response:
