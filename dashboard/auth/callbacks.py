@@ -141,8 +141,8 @@ class CallbackForm:
 
     def __init__(self, app: ASGIApp, pages: Dash) -> None:
         self._app = app
-        self._sizes = {
-            output: (len(spec["inputs"]), len(spec["state"]), _outputs_of(output))
+        self._forms = {
+            output: (_named(spec["inputs"]), _named(spec["state"]), _outputs_of(output))
             for output, spec in _served(pages).items()
         }
         self._by_socket = bool(pages._websocket_callbacks)
@@ -192,11 +192,11 @@ class CallbackForm:
 
     def _check(self, sent: Any) -> None:
         request = _shaped(sent, _Request)
-        sizes = self._sizes.get(request.output)
-        if sizes is None:
+        form = self._forms.get(request.output)
+        if form is None:
             raise Misformed(404, "not_found", "there is no such callback")
-        outputs = request.outputs if isinstance(request.outputs, list) else [request.outputs]
-        if sizes != (len(request.inputs), len(request.state), len(outputs)):
+        outputs: _Properties = request.outputs if isinstance(request.outputs, list) else [request.outputs]
+        if not all(map(_fits, form, (request.inputs, request.state, outputs))):
             raise Misformed(422, "bad_field", f"{request.output[:80]} has other inputs, states or outputs")
 
 
@@ -208,9 +208,32 @@ class Misformed(Exception):  # noqa: N818 - an answer on its way out, not a faul
         self.status, self.code = status, code
 
 
-def _outputs_of(output: str) -> int:
-    """How many properties a callback sets, by the name Dash gives it: `..a.b...c.d..`, or `a.b`."""
-    return len(output[2:-2].split("...")) if output.startswith("..") else 1
+_Names = list[tuple[str, str]]
+"""Components and their properties."""
+
+
+def _named(specs: list[dict[str, str]]) -> _Names:
+    return [(spec["id"], spec["property"]) for spec in specs]
+
+
+def _outputs_of(output: str) -> _Names:
+    """What a callback sets, by the name Dash gives it: `..a.b...c.d..`, or `a.b`."""
+    names = output[2:-2].split("...") if output.startswith("..") else [output]
+    return [(component, name) for component, _, name in (each.rpartition(".") for each in names)]
+
+
+def _fits(names: _Names, sent: _Properties) -> bool:
+    """Whether these properties were sent and no others, in this order."""
+    return len(names) == len(sent) and all(map(_is_of, names, sent))
+
+
+def _is_of(name: tuple[str, str], sent: _Property | list[_Property]) -> bool:
+    # The id of a pattern is JSON with wildcards: which components match it, only the browser knows.
+    if name[0].startswith("{"):
+        return True
+    # Dash marks the second of two callbacks that set the same property by what follows an @.
+    plain = name[1].partition("@")[0]
+    return isinstance(sent, _Property) and (sent.id, sent.property.partition("@")[0]) == (name[0], plain)
 
 
 def _read(text: bytes | str) -> Any:

@@ -121,6 +121,15 @@ class Accounts:
             return DriverRegistered(driver_id, str(name), _int(capacity), _unpack(mall_ids), _int_or_none(shift_end_ms))
         return None
 
+    def forget_driver(self, driver_id: str) -> bool:
+        """Removes a driver and its tokens, and overwrites where they were. False if there was none."""
+        with self._file.change() as db:
+            db.execute("DELETE FROM token WHERE kind = 'driver' AND name = ?", (driver_id,))
+            db.execute("DELETE FROM driver WHERE id = ?", (driver_id,))
+            was_there = db.changes() > 0
+        self._file.compact()
+        return was_there
+
     def mint_driver_token(self, driver_id: str, at_ms: int) -> str:
         """A new token of a registered driver; the ones before stay good.
 

@@ -72,6 +72,19 @@ class AccountsFile:
         with self._lock:
             self._db.close()
 
+    def compact(self) -> None:
+        """Writes the file anew, so that nothing deleted is left in it or in its WAL.
+
+        Raises:
+            StorageError: it cannot be written, or is being read.
+        """
+        try:
+            with self._lock:
+                self._db.execute("VACUUM")
+                self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as error:
+            raise StorageError(f"cannot write {self.path} anew: {error}") from error
+
     def version(self) -> tuple[int, int]:
         """Differs from an earlier answer if anything was written since, here or by another program."""
         return int(str(self.read("PRAGMA data_version")[0][0])), self._own_changes
