@@ -13,7 +13,6 @@ import typer
 
 from streamer.cli.shown import DEFAULT_DATA, DataOption
 from streamer.core.errors import ConfigurationError
-from streamer.edge.accounts import Accounts
 from streamer.edge.journal import database, erasure
 from streamer.edge.journal.subjects import Subject
 
@@ -49,10 +48,6 @@ def erase(
         raise ConfigurationError(f"a floor is running on {data}: stop it first")
     at_ms, actor = time.time_ns() // 1_000_000, getpass.getuser()
     done = {data: erasure.erase(data, subject, at_ms, actor)}
-    if driver:
-        accounts = Accounts(data)
-        accounts.forget_driver(driver)
-        accounts.close()
     for folder in backups or ():
         done[folder] = erasure.erase_in_backup(folder, subject, at_ms, actor)
     for folder, erased in done.items():

@@ -124,7 +124,8 @@ def test_nothing_of_a_driver_is_left_but_the_id(data: Path) -> None:
     assert lat in everything(data)
     erased = erase(data, Subject("d-1"), T0, "root")
     with closing(Accounts(data)) as accounts:
-        assert accounts.forget_driver("d-1")
+        assert accounts.driver("d-1") is None
+    assert erased.left == ()
     after = everything(data)
     assert b"Driver Name 1" not in after
     assert lat not in after

@@ -45,7 +45,7 @@ class Erased(Struct, frozen=True):
 
 
 def erase(folder: Path, subject: Subject, at_ms: int, actor: str) -> Erased:
-    """Take the subject out of the journal in `folder`; may be repeated, and must be after it was interrupted.
+    """Take the subject out of journal and accounts in `folder`; to be repeated after it was interrupted.
 
     Raises:
         ConfigurationError: a floor is running on it, nobody is found, or the person is at work or awaits an order.
@@ -64,6 +64,9 @@ def erase(folder: Path, subject: Subject, at_ms: int, actor: str) -> Erased:
         notes = _notes(at_ms, actor, subject, [row for row in changed if row.link is not None])
         journal.commit_now([*notes, Snapshot(state.seq, state.at_ms, dump_state(state))])
     ping_rows = _rewrite(folder, subject, found, changed, Base(state.seq, state.at_ms, ""))
+    if subject.driver_id and (folder / "accounts.db").exists():
+        with closing(Accounts(folder)) as accounts:
+            accounts.forget_driver(subject.driver_id)
     return Erased(len(found.order_ids), len(changed), ping_rows, tuple(search(folder, found.texts)))
 
 
@@ -173,9 +176,6 @@ def erase_in_backup(folder: Path, subject: Subject, at_ms: int, actor: str) -> E
     if not manifest.exists():
         raise ConfigurationError(f"{folder} is no backup: there is no {backup.MANIFEST} in it")
     erased = erase(folder, subject, at_ms, actor)
-    if subject.driver_id and (folder / "accounts.db").exists():
-        with closing(Accounts(folder)) as accounts:
-            accounts.forget_driver(subject.driver_id)
     for name in ("journal.db", "accounts.db"):
         if (folder / name).exists():
             with closing(apsw.Connection(str(folder / name))) as connection:
