@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from dashboard.settings import Settings
@@ -88,7 +89,20 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     close_timer: "TimerHandle | None"
 
     async def send(self, message: Any) -> None:
-        """Sends one ASGI message."""
+        """Sends one ASGI message.
+
+        Raises:
+            ClientDisconnected: the socket is closed, be it by us, for a message that was too large: uvicorn would
+                blame the app, which cannot know yet, with a traceback.
+        """
+        try:
+            await self._send(message)
+        except RuntimeError:
+            if not self.close_sent:
+                raise
+            raise ClientDisconnected from None
+
+    async def _send(self, message: Any) -> None:
         is_stalled = not self.writable.is_set() and self.handshake_complete and not self.close_sent
         if message["type"] != "websocket.close" or not is_stalled or self.transport.is_closing():
             await super().send(message)

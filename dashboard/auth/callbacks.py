@@ -7,6 +7,7 @@ every mistake with a 500: so the form is checked before, and the role when the c
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -176,7 +177,8 @@ class CallbackForm:
             try:
                 return {**message, "text": self._frame(message.get("text") or "")}
             except Misformed as error:
-                await send({"type": "websocket.close", "code": BAD_FRAME, "reason": str(error)[:100]})
+                with suppress(OSError):  # it may have left in the same moment
+                    await send({"type": "websocket.close", "code": BAD_FRAME, "reason": str(error)[:100]})
                 return {"type": "websocket.disconnect", "code": BAD_FRAME}
 
         return checked

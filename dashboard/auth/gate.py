@@ -211,7 +211,8 @@ class Gate:
                 serving.result()
                 return
             await _stop(serving)
-            await send({"type": "websocket.close", "code": 4401, "reason": "the log-in ended"})
+            with suppress(OSError):  # it may have left in the same moment
+                await send({"type": "websocket.close", "code": 4401, "reason": "the log-in ended"})
         finally:
             await _stop(serving)
             await _stop(revoked)
