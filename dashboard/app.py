@@ -3,24 +3,31 @@
 It must not know what is on a page, nor anything about orders or drivers.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dash import Dash
-from fastapi import FastAPI, WebSocket
+from dash.exceptions import DependencyException
+from fastapi import FastAPI, Request, WebSocket
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from dashboard.api.failures import denied
 from dashboard.api.probes import probes
 from dashboard.api.routes import PREFIX, build_api, reference_router
+from dashboard.auth.callbacks import CallbackForm, Unfit, protect, require_protected
 from dashboard.auth.gate import Gate
 from dashboard.auth.headers import Policy
 from dashboard.auth.identity import Identities
 from dashboard.auth.pages import login_router
+from dashboard.auth.policy import Denied, authorize, require_policies
 from dashboard.auth.principal import current_principal
 from dashboard.feed import Feed
 from dashboard.link import Link
+from dashboard.problems import problem
 from dashboard.relay import Relay
 from dashboard.settings import Settings
 
@@ -28,8 +35,9 @@ from dashboard.settings import Settings
 class Dashboard:
     """The ASGI app, with the parts that whoever runs it may want to look at."""
 
-    def __init__(self, gate: Gate, link: Link, relay: Relay) -> None:
+    def __init__(self, gate: Gate, link: Link, relay: Relay, identities: Identities) -> None:
         self.link = link
+        self.identities = identities
         self.relay = relay
         self._gate = gate
 
@@ -50,22 +58,27 @@ def create_app(settings: Settings, build_pages: Callable[[FastAPI], Dash] | None
     link = Link(settings.link_url, settings.link_secret, feed, relay.publish)
     identities = Identities(link)
     answered: Counter[int] = Counter()
-    server = _server(link)
+    server = _server(link, identities)
     server.include_router(probes(link, feed, relay, answered))
     server.include_router(login_router(link, identities, settings))
     _add_feed(server, relay)
-    _add_api(server)
+    api = _add_api(server)
     pages = (build_pages or build_floor)(server)
+    require_protected(pages)
     # Dash does this on the first HTTP request only; a socket that reconnects after a restart comes before any, finds no
     # callback, and tries again without end.
     pages._setup_server()  # type: ignore[no-untyped-call]
+    require_policies(server, api)
     policy = Policy(pages.csp_hashes(), settings.secure)
-    return Dashboard(Gate(server, link, identities, settings, policy, answered), link, relay)
+    return Dashboard(
+        Gate(CallbackForm(server, pages), link, identities, settings, policy, answered), link, relay, identities
+    )
 
 
 def build_floor(server: FastAPI) -> Dash:
     """The floor's pages on `server`, complete: later callbacks would lack a hash in the security policy."""
     from dashboard.callbacks import register
+    from dashboard.callbacks.roles import ROLES
     from dashboard.pages.shell import shell_layout
 
     app = Dash(
@@ -81,25 +94,42 @@ def build_floor(server: FastAPI) -> Dash:
     )
     app.layout = shell_layout
     register(app)
+    protect(app, ROLES)
     return app
 
 
-def _server(link: Link) -> FastAPI:
+def _server(link: Link, identities: Identities) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_server: FastAPI) -> AsyncIterator[None]:
         async with link:
+            watching = asyncio.create_task(identities.watch())
             yield
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
-    return FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    server = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    server.add_exception_handler(Denied, denied)
+    server.add_exception_handler(Unfit, _unfit)
+    server.add_exception_handler(DependencyException, _no_such_file)
+    return server
+
+
+async def _no_such_file(_request: Request, _error: Exception) -> Response:
+    return problem(404, "not_found", "there is nothing at this address")
+
+
+async def _unfit(_request: Request, error: Exception) -> Response:
+    return problem(422, "bad_field", str(error))
 
 
 def _add_feed(server: FastAPI, relay: Relay) -> None:
     @server.websocket("/feed")
     async def read_feed(socket: WebSocket) -> None:
-        await relay.serve(socket, current_principal())
+        await relay.serve(socket, authorize(current_principal(), "viewer", "/feed"))
 
 
-def _add_api(server: FastAPI) -> None:
+def _add_api(server: FastAPI) -> FastAPI:
     api = build_api()
     server.mount(PREFIX, api)
     server.include_router(reference_router(api))
+    return api

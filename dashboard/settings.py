@@ -23,8 +23,20 @@ class Settings(Struct, frozen=True):
     port: int = 8050
     hosts: tuple[str, ...] = ()
     """Names, beside the loopback ones, that a request may put into `Host` (no port)."""
+    proxies: tuple[str, ...] = ()
+    """Addresses of proxies in front, whose word is taken about where a request comes from."""
     secure: bool = False
     """Served over TLS (by a proxy in front): cookies are `Secure` and carry the `__Host-` prefix."""
+
+    person_per_s: float = 100.0
+    person_burst: float = 1_000.0
+    """Requests of one person or program, over all its log-ins."""
+    stranger_per_s: float = 20.0
+    stranger_burst: float = 400.0
+    """Requests of one address that no log-in stands behind."""
+    login_per_s: float = 0.5
+    login_burst: float = 20.0
+    """Passwords that one address may have looked at; each costs 50 ms of CPU."""
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
@@ -38,10 +50,11 @@ class Settings(Struct, frozen=True):
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Reads `MALLARD_HOST`, `_PORT`, `_LINK`, `_LINK_SECRET` (or `_LINK_SECRET_FILE`), `_HOSTS`, `_SECURE`.
+    """Reads `MALLARD_HOST`, `_PORT`, `_LINK`, `_LINK_SECRET` (or `_LINK_SECRET_FILE`), `_HOSTS`, `_PROXIES`, `_SECURE`.
 
     Raises:
-        ConfigurationError: when the secret is missing, a value cannot be read, or a public address lacks `_SECURE`.
+        ConfigurationError: when the secret is missing or short, a value cannot be read, or other names or addresses
+            than the loopback's are served without TLS.
     """
     host = environment.get("MALLARD_HOST", "127.0.0.1")
     secure = environment.get("MALLARD_SECURE", "") == "1"
@@ -49,14 +62,22 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         raise ConfigurationError(
             f"cannot listen on {host}: set MALLARD_SECURE=1 once TLS stands in front, or use 127.0.0.1"
         )
+    hosts = _names(environment, "MALLARD_HOSTS")
+    if hosts and not secure:
+        raise ConfigurationError("MALLARD_HOSTS needs MALLARD_SECURE=1: log-ins would cross the network in the clear")
     return Settings(
         link_url=environment.get("MALLARD_LINK", Settings().link_url),
         link_secret=_secret(environment),
         host=host,
         port=_port(environment.get("MALLARD_PORT", "8050")),
-        hosts=tuple(name.strip().lower() for name in environment.get("MALLARD_HOSTS", "").split(",") if name.strip()),
+        hosts=hosts,
+        proxies=_names(environment, "MALLARD_PROXIES"),
         secure=secure,
     )
+
+
+def _names(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    return tuple(name.strip().lower() for name in environment.get(variable, "").split(",") if name.strip())
 
 
 def _secret(environment: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from fastapi import Depends, Header, params
 from starlette.responses import Response
 
 from dashboard.api.models import Problem
+from dashboard.auth.policy import authorize
 from dashboard.auth.principal import Principal, Role, current_principal
 from dashboard.link import Reply, current_link
 from dashboard.problems import LINK_LOST, problem
@@ -52,12 +53,10 @@ def needs(role: Role) -> params.Depends:
     """
 
     async def check() -> Principal:
-        principal = current_principal()
-        if not principal.may(role):
-            raise Refusal(403, "forbidden", f"this needs the role {role}; {principal.name} is {principal.role}")
-        return principal
+        return authorize(current_principal(), role, "this")
 
     check.__name__ = f"needs_{role}"
+    check.least = role  # type: ignore[attr-defined]  # read by `dashboard.auth.policy`
     dependency: params.Depends = Depends(check)
     return dependency
 

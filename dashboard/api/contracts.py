@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
+from dashboard.api.access import needs
 from dashboard.api.probes import product_version
 from dashboard.problems import problem
 from streamer.edge.wire import CODES, Close, schemas
@@ -76,15 +77,20 @@ def contracts_router() -> APIRouter:
     """`/asyncapi.json`, `/schemas` and `/schemas/{message}`."""
     router = APIRouter(tags=["contracts"])
 
-    @router.get("/asyncapi.json", summary="The driver socket, as AsyncAPI")
+    @router.get("/asyncapi.json", dependencies=[needs("viewer")], summary="The driver socket, as AsyncAPI")
     async def show_asyncapi() -> dict[str, Any]:
         return asyncapi()
 
-    @router.get("/schemas", summary="The messages of the driver socket that have a JSON Schema")
+    @router.get("/schemas", dependencies=[needs("viewer")], summary="Messages that have a JSON Schema")
     async def list_schemas() -> Names:
         return Names(items=sorted(schemas()))
 
-    @router.get("/schemas/{message}", summary="The JSON Schema of one message", response_model=dict[str, Any])
+    @router.get(
+        "/schemas/{message}",
+        dependencies=[needs("viewer")],
+        summary="The JSON Schema of one message",
+        response_model=dict[str, Any],
+    )
     async def show_schema(message: str) -> Response:
         schema = schemas().get(message)
         if schema is None:

@@ -59,10 +59,11 @@ async def track(
     to_ms: Annotated[int, Query(ge=0, le=LAST_INSTANT_MS)] = LAST_INSTANT_MS,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
+    reason: Annotated[str | None, Query(max_length=256, description="Why you look; kept with the reading")] = None,
 ) -> Response:
-    """The pings from `from_ms` to `to_ms`, in order. Every reading is written to the audit log."""
+    """The pings from `from_ms` to `to_ms`, in order. Every reading is written to the audit log, with its reason."""
     page = {"driver_id": driver_id, "from_ms": from_ms, "to_ms": to_ms, "cursor": cursor, "limit": limit}
-    return respond(await ask("track", page))
+    return respond(await ask("track", {**page, "reason": reason}))
 
 
 @router.post(

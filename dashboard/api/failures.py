@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dashboard.api.access import Refusal
+from dashboard.auth.policy import Denied
 from dashboard.problems import problem
 
 log = structlog.get_logger()
@@ -24,6 +25,7 @@ CODES = {400: "bad_json", 404: "not_found", 405: "method_not_allowed", 413: "too
 def add_failures(app: FastAPI) -> None:
     """Registers the handlers on `app`."""
     app.add_exception_handler(Refusal, _refusal)
+    app.add_exception_handler(Denied, denied)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
@@ -32,6 +34,11 @@ def add_failures(app: FastAPI) -> None:
 async def _refusal(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return problem(error.status, error.code, error.detail)
+
+
+async def denied(_request: Request, error: Exception) -> Response:
+    """403 for who asked for more than its role allows."""
+    return problem(403, "forbidden", str(error))
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

@@ -17,19 +17,31 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dashboard.auth.headers import Policy
 from dashboard.auth.identity import Identities, Kind, LinkLost
 from dashboard.auth.pages import away_page
+from dashboard.auth.policy import SOCKETS, authorize, is_open
 from dashboard.auth.principal import Principal, bind_principal, unbind_principal
-from dashboard.auth.request import credentials, headers_of, is_allowed_host, is_same_origin
+from dashboard.auth.rates import Rates
+from dashboard.auth.request import (
+    CSRF_HEADER,
+    address_of,
+    credentials,
+    has_csrf,
+    headers_of,
+    is_allowed_host,
+    is_same_origin,
+)
 from dashboard.link import Link, bind_link, unbind_link
 from dashboard.problems import link_lost, problem
 from dashboard.settings import Settings
 
-OPEN_PATHS = frozenset({"/login", "/login.css", "/logout", "/healthz", "/readyz", "/version", "/metrics"})
-"""All that a stranger may ask for."""
 MAX_BODY = 256 * 1024
 """Bytes of a request body; this is a security limit: Dash itself reads any length."""
 BODY_TIMEOUT_S = 20.0
 RECHECK_S = 5.0
-"""Seconds between two looks at the log-in of an open socket."""
+"""Seconds between two looks at the log-in of an open socket while no account changes: sessions end by themselves."""
+MAX_SOCKETS = 20
+"""Open at once for one person: as many floors on as many screens."""
+MAX_HEADERS = 100
+"""More than any browser or proxy sends; this is a security limit."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 """What a foreign page's form could send without the browser asking first."""
@@ -38,7 +50,7 @@ Credentials = tuple[Kind, str]
 
 
 class Gate:
-    """Wraps `app`. Every request behind it has a `Principal`, except those for `OPEN_PATHS`.
+    """Wraps `app`. Every request behind it has a `Principal`, except what `is_open` to all.
 
     Args:
         app: what is served.
@@ -64,6 +76,10 @@ class Gate:
         self._settings = settings
         self._policy = policy
         self._answered = answered
+        self._people = Rates(settings.person_per_s, settings.person_burst)
+        self._strangers = Rates(settings.stranger_per_s, settings.stranger_burst)
+        self._logins = Rates(settings.login_per_s, settings.login_burst)
+        self._sockets: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection."""
@@ -78,29 +94,51 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
-        refusal = self._refuse_unasked(scope, headers)
+        address = address_of(scope, headers, self._settings.proxies)
+        refusal = self._refuse_unasked(scope, headers) or self._refuse_rush(headers, address)
         principal = None
-        if refusal is None and scope["path"] not in OPEN_PATHS:
+        if refusal is None and not is_open(scope["method"], scope["path"]):
             principal, refusal = await self._identify_http(scope, headers)
+        if not self._has_room(scope, principal, address):
+            refusal = _too_many()
         body = None
         if refusal is None and scope["method"] not in SAFE_METHODS:
             body, refusal = await _read(headers, receive)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
+        scope["state"] = {**scope.get("state", {}), "address": address}
         await self._pass(principal, scope, receive if body is None else _replay(body, receive), send)
+
+    def _has_room(self, scope: Scope, principal: Principal | None, address: str) -> bool:
+        """Whether whoever asks may ask once more; strangers use up nobody's room but their own address's."""
+        if principal is not None:
+            return self._people.take(principal.name)
+        if (scope["method"], scope["path"]) == ("POST", "/login") and not self._logins.take(address):
+            return False
+        return self._strangers.take(address)
+
+    def _refuse_rush(self, headers: dict[str, str], address: str) -> Response | None:
+        """Strangers who guess too fast are not even looked up: the streamer has better things to do."""
+        found = credentials(headers, self._settings.cookie)
+        is_known = found is not None and self._identities.remembers(*found)
+        return None if is_known or self._strangers.has_room(address) else _too_many()
 
     def _refuse_unasked(self, scope: Scope, headers: dict[str, str]) -> Response | None:
         """What can be refused before asking who it is."""
         if not is_allowed_host(headers, self._settings.allowed_hosts):
             return problem(400, "bad_host", "this server does not go by that name")
+        if len(scope["headers"]) > MAX_HEADERS:
+            return problem(431, "too_large", f"a request has at most {MAX_HEADERS} headers")
         if scope["method"] in SAFE_METHODS:
             return None
         found = credentials(headers, self._settings.cookie)
         by_cookie = found is not None and found[0] == "session"
         # Without a session there is nothing to ride on, so a program may log in without browser headers.
-        if (by_cookie or found is None) and not is_same_origin(headers, absent_is_same=not by_cookie):
+        if (by_cookie or found is None) and not self._is_ours(headers, not by_cookie):
             return problem(403, "cross_site", "a change by session cookie must come from our own page (Origin)")
+        if found and by_cookie and not is_open(scope["method"], scope["path"]) and not has_csrf(headers, found[1]):
+            return problem(403, "csrf", f"a change by session cookie must show its token ({CSRF_HEADER})")
         if by_cookie and scope["path"].startswith("/api/") and headers.get("content-type", "").startswith(FORM_TYPES):
             return problem(415, "unsupported_media_type", "send application/json")
         return None
@@ -113,7 +151,11 @@ class Gate:
             return None, away_page() if _is_for_a_person(scope, headers) else link_lost()
         if principal is None:
             return None, _unknown(scope, headers)
-        return principal, None
+        # What needs more than the least role asks again, where it is known what it is.
+        return authorize(principal, "viewer", scope["path"]), None
+
+    def _is_ours(self, headers: dict[str, str], absent_is_same: bool) -> bool:
+        return is_same_origin(headers, absent_is_same, self._settings.secure)
 
     def _dressed(self, scope: Scope, send: Send) -> Send:
         host = headers_of(scope).get("host", "") if scope["type"] == "http" else ""
@@ -134,16 +176,24 @@ class Gate:
         headers = headers_of(scope)
         found = credentials(headers, self._settings.cookie)
         principal = await self._identify_socket(headers, found)
-        if found is None or principal is None:
+        is_known = scope["path"] in SOCKETS and len(scope["headers"]) <= MAX_HEADERS
+        if found is None or principal is None or not is_known or not self._has_socket_room(principal):
             await receive()
             await send({"type": "websocket.close", "code": 1008})  # before accept: the client gets 403
             return
-        await self._until_revoked(found, self._pass(principal, scope, receive, send), send)
+        self._sockets[principal.name] += 1
+        try:
+            await self._until_revoked(found, self._pass(principal, scope, receive, send), send)
+        finally:
+            self._sockets[principal.name] -= 1
+
+    def _has_socket_room(self, principal: Principal) -> bool:
+        return self._sockets[principal.name] < MAX_SOCKETS and self._people.take(principal.name)
 
     async def _identify_socket(self, headers: dict[str, str], found: Credentials | None) -> Principal | None:
         by_program = found is not None and found[0] == "bearer"
         # A browser always names an Origin on a socket; only a program with its own token may leave it out.
-        is_ours = is_same_origin(headers, absent_is_same=by_program) and (by_program or "origin" in headers)
+        is_ours = self._is_ours(headers, by_program) and (by_program or "origin" in headers)
         if found is None or not is_ours or not is_allowed_host(headers, self._settings.allowed_hosts):
             return None
         try:
@@ -161,7 +211,8 @@ class Gate:
                 serving.result()
                 return
             await _stop(serving)
-            await send({"type": "websocket.close", "code": 4401, "reason": "the log-in ended"})
+            with suppress(OSError):  # it may have left in the same moment
+                await send({"type": "websocket.close", "code": 4401, "reason": "the log-in ended"})
         finally:
             await _stop(serving)
             await _stop(revoked)
@@ -169,7 +220,7 @@ class Gate:
     async def _revocation(self, found: Credentials) -> None:
         """Returns once the streamer no longer knows the session or token; a lost link sends nobody away."""
         while True:
-            await asyncio.sleep(RECHECK_S)
+            await self._identities.changed(RECHECK_S)
             with suppress(LinkLost):
                 if await self._identities.who(*found) is None:
                     return
@@ -193,6 +244,10 @@ async def _stop(task: asyncio.Task[None]) -> None:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+def _too_many() -> Response:
+    return problem(429, "rate_limited", "too many requests; wait a little", headers={"Retry-After": "2"})
 
 
 def _is_for_a_person(scope: Scope, headers: dict[str, str]) -> bool:

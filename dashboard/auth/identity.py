@@ -3,10 +3,12 @@
 It must not know cookies, headers or sockets; passwords pass through `dashboard.auth.pages` only.
 """
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal, Protocol
 
 import msgspec
@@ -16,7 +18,9 @@ from dashboard.auth.principal import Principal
 from dashboard.link import Reply
 
 FRESH_S = 5.0
-"""Seconds an answer is used without asking again: how long a revoked log-in may live on."""
+"""Seconds an answer is used without asking again, as long as no account changed."""
+WATCH_S = 0.4
+"""Seconds between two looks at whether any account changed: how long a revoked log-in may live on."""
 STALE_S = 60.0
 """Seconds an answer is used while the streamer cannot be asked, so that a restart throws nobody out."""
 MOST_REMEMBERED = 4096
@@ -39,6 +43,8 @@ class LinkLost(Exception):  # noqa: N818 - it is a state of the link, not a faul
 class _Known(Struct):
     principal: Principal
     asked_s: float
+    is_fresh: bool = True
+    """No account changed since."""
 
 
 class Identities:
@@ -53,6 +59,25 @@ class Identities:
         self._link = link
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._version: object = None
+        self._changed = asyncio.Event()
+
+    async def watch(self) -> None:
+        """Looks for ever whether anything changed in the accounts; then everybody is asked about anew."""
+        while True:
+            reply = await self._link.call("accounts", {})
+            if reply.ok and reply.body != self._version:
+                self._version = reply.body
+                for known in self._known.values():
+                    known.is_fresh = False
+                self._changed.set()
+                self._changed = asyncio.Event()
+            await asyncio.sleep(WATCH_S)
+
+    async def changed(self, within_s: float) -> None:
+        """Returns when an account changed, or after `within_s` seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), within_s)
 
     async def who(self, kind: Kind, secret: str) -> Principal | None:
         """The principal of a session or token; None when the streamer does not know it.
@@ -62,7 +87,7 @@ class Identities:
         """
         key = _key(kind, secret)
         known = self._known.get(key)
-        if known is not None and self._clock() - known.asked_s < FRESH_S:
+        if known is not None and known.is_fresh and self._clock() - known.asked_s < FRESH_S:
             return known.principal
         reply = await self._link.call(kind, {"session" if kind == "session" else "token": secret})
         if reply.status in {503, 504}:
@@ -73,6 +98,10 @@ class Identities:
             self._known.pop(key, None)
             return None
         return self._remember(key, msgspec.convert(reply.body, Principal))
+
+    def remembers(self, kind: Kind, secret: str) -> bool:
+        """Whether this session or token was good lately."""
+        return _key(kind, secret) in self._known
 
     def forget(self, kind: Kind, secret: str) -> None:
         """The session ended or the token was revoked here."""

@@ -13,13 +13,16 @@ from starlette.responses import RedirectResponse, Response
 
 from dashboard.auth.headers import FIXED_PAGE
 from dashboard.auth.identity import Identities
-from dashboard.auth.request import cookie_value, headers_of
+from dashboard.auth.request import CSRF_COOKIE, cookie_value, csrf_of, headers_of
 from dashboard.link import Link, Reply
 from dashboard.settings import Settings
 
 STYLE = (Path(__file__).parent / "login.css").read_text(encoding="utf-8")
 SESSION_MAX_S = 12 * 3600
 """Seconds after which the browser drops the cookie; the streamer ends the session itself, sooner when idle."""
+DEVICE_COOKIE = "mallard_device"
+DEVICE_MAX_S = 90 * 86_400
+"""How long a browser is known by that cookie: its person cannot be locked out of it by strangers' guesses."""
 MAX_NAME = 120
 MAX_PASSWORD = 1024
 """Characters: hashing a book as a password would be work for an attacker to give away."""
@@ -102,12 +105,16 @@ def login_router(link: Link, identities: Identities, settings: Settings) -> APIR
     async def log_in(request: Request) -> Response:
         form = _form(await request.body())
         wanted, name = safe_next(form.get("next", "/")), form.get("name", "")
-        reply = await _ask(link, name, form.get("password", ""))
+        reply = await _ask(link, request, name, form.get("password", ""))
         if not reply.ok:
             return _html(login_page(wanted, name, MESSAGES.get(reply.status, MESSAGES[503])), reply.status)
         await _end_session(request, link, identities, settings)  # a session from before the log-in never lives on
         answer = RedirectResponse(wanted, 303)
-        answer.set_cookie(settings.cookie, str(reply.body["session"]), SESSION_MAX_S, **_attributes(settings))
+        session, device = str(reply.body["session"]), str(reply.body.get("device", ""))
+        answer.set_cookie(settings.cookie, session, SESSION_MAX_S, **_attributes(settings))
+        # Dash's script has to read this one; it is of no use without the session, and tells nothing about it.
+        answer.set_cookie(CSRF_COOKIE, csrf_of(session), SESSION_MAX_S, **_attributes(settings, httponly=False))
+        answer.set_cookie(DEVICE_COOKIE, device, DEVICE_MAX_S, **_attributes(settings, path="/login"))
         return answer
 
     @router.post("/logout")
@@ -132,10 +139,12 @@ def _form(body: bytes) -> dict[str, str]:
     return {name: values[-1] for name, values in fields.items()}
 
 
-async def _ask(link: Link, name: str, password: str) -> Reply:
+async def _ask(link: Link, request: Request, name: str, password: str) -> Reply:
     if not name or not password or len(name) > MAX_NAME or len(password) > MAX_PASSWORD:
         return Reply(401, problem={"code": "bad_login"})
-    return await link.call("login", {"name": name, "password": password})
+    device = cookie_value(headers_of(request.scope), DEVICE_COOKIE) or ""
+    asked = {"name": name, "password": password, "address": request.state.address, "device": device[:256]}
+    return await link.call("login", asked)
 
 
 async def _end_session(request: Request, link: Link, identities: Identities, settings: Settings) -> None:
@@ -152,5 +161,5 @@ class _CookieAttributes(TypedDict):
     samesite: Literal["strict"]
 
 
-def _attributes(settings: Settings) -> _CookieAttributes:
-    return {"path": "/", "secure": settings.secure, "httponly": True, "samesite": "strict"}
+def _attributes(settings: Settings, path: str = "/", httponly: bool = True) -> _CookieAttributes:
+    return {"path": path, "secure": settings.secure, "httponly": httponly, "samesite": "strict"}

@@ -1,14 +1,19 @@
-"""`mallard doctor` and `mallard audit verify`: is the machine right, and is the audit chain whole.
+"""`mallard doctor` and `mallard audit`: is the machine right, and is the audit chain whole.
 
 It must not know what is looked at.
 """
 
+import time
+from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
+from msgspec import Meta, Struct
 
 from streamer.cli.shown import DEFAULT_DATA, DataOption, JsonOption, measuring
+from streamer.core.errors import ConfigurationError
 from streamer.edge.doctor import examine
 from streamer.edge.journal import audit
 from streamer.edge.journal.database import JournalReader
@@ -41,12 +46,44 @@ def _audit() -> None:
 
 
 @audit_app.command()
-def verify(data: DataOption = DEFAULT_DATA) -> None:
+def verify(
+    data: DataOption = DEFAULT_DATA,
+    heads: Annotated[
+        Path | None, typer.Option("--heads", metavar="FILE", help="Lines that `mallard audit head` printed earlier.")
+    ] = None,
+) -> None:
     """Check the whole chain; names the first bad sequence number."""
-    reader = JournalReader(data)
+    kept = _read_heads(heads) if heads is not None else []
+    with closing(JournalReader(data)) as reader, measuring("checking the chain") as progress:
+        head = audit.verify(reader.connection, progress, kept)
+    through = f", through {len(kept)} kept heads" if kept else ""
+    print(f"{head.links} links, whole up to seq {head.seq}{through}; head {head.link.hex()}")
+
+
+@audit_app.command()
+def head(data: DataOption = DEFAULT_DATA) -> None:
+    """Print where the chain ends now, as a line of JSON to keep outside this machine (at each shift, say)."""
+    with closing(JournalReader(data)) as reader:
+        found = audit.read_head(reader.connection)
+    shown = KeptHead(found.links, found.seq, found.link.hex(), time.time_ns() // 1_000_000)
+    print(msgspec.json.encode(shown).decode())
+
+
+class KeptHead(Struct, frozen=True):
+    """A line of `mallard audit head`: where the chain ended at `at_ms` of this machine's clock."""
+
+    links: int
+    seq: int
+    link: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    at_ms: int
+
+
+def _read_heads(path: Path) -> list[audit.Head]:
     try:
-        with measuring("checking the chain") as progress:
-            head = audit.verify(reader.connection, progress)
-    finally:
-        reader.close()
-    print(f"{head.links} links, whole up to seq {head.seq}; head {head.link.hex()}")
+        lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+        kept = [msgspec.json.decode(line, type=KeptHead) for line in lines]
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError(f"{path} does not hold lines of `mallard audit head`: {error}") from error
+    return [audit.Head(each.links, each.seq, bytes.fromhex(each.link)) for each in kept]

@@ -9,7 +9,7 @@ import sys
 import apsw
 import typer
 
-from streamer.cli import accounts, checks, evaluate, journals, recordings, run
+from streamer.cli import accounts, checks, evaluate, journals, privacy, recordings, run
 from streamer.core.errors import MallardError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.add_typer(checks.audit_app, name="audit")
 app.command()(journals.backup)
 app.command()(journals.restore)
 app.add_typer(journals.quarantine_app, name="quarantine")
+app.add_typer(privacy.privacy_app, name="privacy")
 
 
 def run_app(application: typer.Typer, name: str) -> None:

@@ -35,6 +35,8 @@ from streamer.edge.server import LOOPBACK, LiveOptions, Streamer, origins_of, ru
 from streamer.edge.travel_http import RoutingRules
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only with --public
+MIN_SECRET = 32
+"""Characters. The link's port is open to the same network as the drivers'."""
 DEFAULT_FIXTURE = "saturday-rush"
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Origin = Annotated[str, Meta(pattern=r"^https?://[^/\s]+$")]
@@ -150,10 +152,13 @@ def require_secured() -> None:
         "MALLARD_LINK_SECRET": "a long random text, the same for both processes",
         "MALLARD_HOSTS": "the names people reach the floor by",
         "MALLARD_SECURE": "1, once a proxy with TLS stands in front",
+        "MALLARD_PROXIES": "the addresses of that proxy: log-ins are counted by the address it says they come from",
     }
     for name, meaning in wanted.items():
         if not os.environ.get(name):
             raise ConfigurationError(f"--public needs {name} in the environment: {meaning}")
+    if len(os.environ["MALLARD_LINK_SECRET"]) < MIN_SECRET:
+        raise ConfigurationError(f"MALLARD_LINK_SECRET has fewer than {MIN_SECRET} characters: take random ones")
 
 
 def print_card(card: DemoCard) -> None:

@@ -132,7 +132,7 @@ class Look:
                 continue
             explained = self.explainer.of(order, seat, trip)
             if room <= 0 or driver.id in order.declined_by or self._late_for_home(driver, trip):
-                self._say(order_id, "planned", f"planned for {driver.name}, who has no room yet", driver.id, trip)
+                self._say(order_id, "planned", "its driver has no room yet", driver.id, trip)
             elif self.rules.mode == "auto_with_exceptions" and (doubt := self._exception(order, explained)):
                 self._say(order_id, "suggested", doubt, driver.id, trip)
             else:
@@ -207,7 +207,7 @@ class Look:
         seat = self.seats.get(driver.id)
         free_ms = seat.free_ms if seat is not None else self.at_ms
         if free_ms > self.at_ms + self.rules.look_ms:
-            return f"planned for {driver.name}, free in {_minutes(free_ms - self.at_ms)} min: {company}"
+            return f"its driver is free in {_minutes(free_ms - self.at_ms)} min: {company}"
         held_min = _minutes(trip.depart_ms - self.at_ms)
         own = self.planned.get(order_id)
         last = max((self.planned[o].ready_ms for o in trip.order_ids if o in self.planned), default=0)

@@ -22,6 +22,7 @@ from streamer.core.commands import AUTOPILOT
 from streamer.core.errors import ConfigurationError, SenderError
 from streamer.core.events import DriverRegistered
 from streamer.edge.accounts_file import AccountsFile, Value
+from streamer.edge.lockout import Lockout
 from streamer.edge.wire import is_id
 
 Role = Literal["viewer", "dispatcher", "ops-lead"]
@@ -34,9 +35,6 @@ ABSOLUTE_MS = 12 * 3_600_000
 """A session ends after 30 minutes without use, and after 12 hours whatever happens."""
 SEEN_EVERY_MS = 60_000
 """Use of a session is written down at most once a minute, so it may end up to a minute early, never late."""
-FAILS = 5
-FAIL_WINDOW_MS = 15 * 60_000
-"""After 5 wrong passwords in 15 minutes an account is locked until the oldest of them is 15 minutes old."""
 MIN_PASSWORD = 8
 MAX_PASSWORD = 256
 """Characters. Hashing takes time by length, so there is an upper bound too."""
@@ -47,14 +45,6 @@ class BadLoginError(SenderError):
 
     def __init__(self) -> None:
         super().__init__("bad_login", "wrong name or password")
-
-
-class LockedError(SenderError):
-    """Too many wrong passwords for this name, whether or not there is such a person."""
-
-    def __init__(self, retry_after_ms: int) -> None:
-        super().__init__("locked", f"too many failed log-ins; try again in {-(-retry_after_ms // 60_000)} minutes")
-        self.retry_after_ms = retry_after_ms
 
 
 class Principal(Struct, frozen=True):
@@ -89,6 +79,7 @@ class Accounts:
             StorageError: the directory or the file cannot be used.
         """
         self._file = AccountsFile(directory)
+        self._lockout = Lockout(self._file)
         self._hasher = hasher or PasswordHasher()
         # Verified when the name is unknown, so that it takes as long as a wrong password does.
         self._decoy = self._hasher.hash(secrets.token_urlsafe(16))
@@ -130,6 +121,15 @@ class Accounts:
         for name, capacity, mall_ids, shift_end_ms in rows:
             return DriverRegistered(driver_id, str(name), _int(capacity), _unpack(mall_ids), _int_or_none(shift_end_ms))
         return None
+
+    def forget_driver(self, driver_id: str) -> bool:
+        """Removes a driver and its tokens, and overwrites where they were. False if there was none."""
+        with self._file.change() as db:
+            db.execute("DELETE FROM token WHERE kind = 'driver' AND name = ?", (driver_id,))
+            db.execute("DELETE FROM driver WHERE id = ?", (driver_id,))
+            was_there = db.changes() > 0
+        self._file.compact()
+        return was_there
 
     def mint_driver_token(self, driver_id: str, at_ms: int) -> str:
         """A new token of a registered driver; the ones before stay good.
@@ -222,40 +222,46 @@ class Accounts:
         with self._file.change() as db:
             db.execute("INSERT OR REPLACE INTO person VALUES (?, ?, ?, ?)", row)
             db.execute("DELETE FROM session WHERE name = ?", (name,))
-            db.execute("DELETE FROM failed_login WHERE name = ?", (name,))
+            db.execute("DELETE FROM device WHERE name = ?", (name,))
+            db.execute("DELETE FROM login_try WHERE name = ?", (name,))
 
     def remove_user(self, name: str) -> bool:
         """Removes a person and ends their sessions. False if there was none."""
         self._file.write("DELETE FROM session WHERE name = ?", (name,))
+        self._file.write("DELETE FROM device WHERE name = ?", (name,))
         return self._file.write("DELETE FROM person WHERE name = ?", (name,))
 
-    def login(self, name: str, password: str, at_ms: int) -> tuple[str, Principal]:
+    def login(self, name: str, password: str, at_ms: int, address: str = "", device: str = "") -> tuple[str, Principal]:
         """Opens a session and returns its id and who it is. Takes some 50 ms of CPU: call it off the loop.
+
+        Args:
+            name: of the person.
+            password: as typed.
+            at_ms: now.
+            address: where the try comes from.
+            device: what `trust_device` once gave the browser, if it did.
 
         Raises:
             BadLoginError: wrong name or password; the same, and as slow, for both.
-            LockedError: too many of those lately.
+            LockedError: too many of those lately (`lockout` says how they are counted).
         """
         # What cannot be a name is nobody's; all such share one count, so that it cannot be made to grow without end.
         name = name if is_id(name) else "?"
-        self._count_attempt(name, at_ms)
+        self._lockout.admit(name, address, device, at_ms)
         rows = self._file.read("SELECT password, role, mall_ids FROM person WHERE name = ?", (name,))
         stored, role, mall_ids = rows[0] if rows else (self._decoy, "viewer", "[]")
         if not self._matches(str(stored), password) or not rows:
             raise BadLoginError
-        self._file.write("DELETE FROM failed_login WHERE name = ?", (name,))
+        self._lockout.succeeded(name, address, device, at_ms)
         session = secrets.token_urlsafe(32)
         self._file.write("INSERT INTO session VALUES (?, ?, ?, ?)", (_digest(session), name, at_ms, at_ms))
         return session, Principal(name, _role(str(role)), _unpack(mall_ids))
 
-    def _count_attempt(self, name: str, at_ms: int) -> None:
-        # Counted before the password is looked at, so that attempts made all at once are counted too.
-        with self._file.change() as db:
-            db.execute("DELETE FROM failed_login WHERE at_ms <= ?", (at_ms - FAIL_WINDOW_MS,))
-            fails = db.execute("SELECT at_ms FROM failed_login WHERE name = ? ORDER BY at_ms", (name,)).fetchall()
-            if len(fails) >= FAILS:
-                raise LockedError(_int(fails[0][0]) + FAIL_WINDOW_MS - at_ms)
-            db.execute("INSERT INTO failed_login VALUES (?, ?)", (name, at_ms))
+    def trust_device(self, name: str, at_ms: int) -> str:
+        """A token for the browser that a person has just logged in from; see `lockout`."""
+        device = secrets.token_urlsafe(32)
+        self._lockout.trust(name, device, at_ms)
+        return device
 
     def _matches(self, stored: str, password: str) -> bool:
         try:

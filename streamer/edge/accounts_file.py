@@ -31,8 +31,13 @@ CREATE TABLE IF NOT EXISTS person (
 CREATE TABLE IF NOT EXISTS session (
   digest BLOB PRIMARY KEY, name TEXT NOT NULL, opened_ms INTEGER NOT NULL, seen_ms INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS failed_login (name TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT;
-CREATE INDEX IF NOT EXISTS failed_login_by_name ON failed_login (name, at_ms);
+CREATE TABLE IF NOT EXISTS login_try (name TEXT NOT NULL, place TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS login_try_by_name ON login_try (name, place, at_ms);
+CREATE INDEX IF NOT EXISTS login_try_by_place ON login_try (place, at_ms);
+CREATE TABLE IF NOT EXISTS device (
+  digest BLOB PRIMARY KEY, name TEXT NOT NULL, seen_ms INTEGER NOT NULL
+) STRICT;
+DROP TABLE IF EXISTS failed_login;
 """
 
 
@@ -66,6 +71,19 @@ class AccountsFile:
         """Let go of the file."""
         with self._lock:
             self._db.close()
+
+    def compact(self) -> None:
+        """Writes the file anew, so that nothing deleted is left in it or in its WAL.
+
+        Raises:
+            StorageError: it cannot be written, or is being read.
+        """
+        try:
+            with self._lock:
+                self._db.execute("VACUUM")
+                self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as error:
+            raise StorageError(f"cannot write {self.path} anew: {error}") from error
 
     def version(self) -> tuple[int, int]:
         """Differs from an earlier answer if anything was written since, here or by another program."""

@@ -15,14 +15,15 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
-from msgspec import Struct
 
 from streamer.core.errors import ConfigurationError, StorageError
+from streamer.edge.finding import Finding, judged
 from streamer.edge.journal import database, layout, quarantine
 from streamer.edge.journal.database import JournalReader, apply_pragmas, require_sqlite
 from streamer.edge.journal.layout import utc
 from streamer.edge.journal.mark import read_mark
 from streamer.edge.journal.recovery import first_state
+from streamer.edge.posture import check_posture
 from streamer.edge.recordings.fixtures import FixtureError, FixtureReader, find_fixture, fixture_names, read_companion
 
 DISTRIBUTION = "mallard-dispatch"
@@ -38,15 +39,6 @@ SECRETS = (
 DEMO_FIXTURES = ("saturday-rush", "two-malls", "bad-day")
 
 
-class Finding(Struct, frozen=True):
-    """One thing looked at. `fix` is what to do about a fault, in one line."""
-
-    check: str
-    ok: bool
-    detail: str
-    fix: str = ""
-
-
 def examine(directory: Path, ports: Sequence[int], host: str = "127.0.0.1") -> list[Finding]:
     """Everything there is to look at, in the order in which it should be mended."""
     running = database.is_held(directory)
@@ -58,6 +50,7 @@ def examine(directory: Path, ports: Sequence[int], host: str = "127.0.0.1") -> l
         *check_journal(directory, running),
         check_disk(directory),
         *check_permissions(directory),
+        *check_posture(directory),
         *check_fixtures(DEMO_FIXTURES),
         *(check_port(host, port, running) for port in ports),
     ]
@@ -66,7 +59,7 @@ def examine(directory: Path, ports: Sequence[int], host: str = "127.0.0.1") -> l
 def check_python(version: tuple[int, int] = (sys.version_info[0], sys.version_info[1])) -> Finding:
     """Whether this Python is new enough."""
     wanted, found = ".".join(map(str, MIN_PYTHON)), ".".join(map(str, version))
-    return _judged("python", version >= MIN_PYTHON, found, f"install Python {wanted} or later")
+    return judged("python", version >= MIN_PYTHON, found, f"install Python {wanted} or later")
 
 
 def check_libraries(requirements: Sequence[str] | None = None) -> list[Finding]:
@@ -94,7 +87,7 @@ def _check_library(requirement: str) -> Finding:
         found = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return Finding(name, False, "not installed", fix)
-    return _judged(name, _numbers(found) >= _numbers(lowest), found, fix)
+    return judged(name, _numbers(found) >= _numbers(lowest), found, fix)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -163,7 +156,7 @@ def _check_settings(directory: Path, connection: apsw.Connection, running: bool)
     if running:
         mode = connection.pragma("journal_mode")
         detail = f"journal_mode={mode}; a floor is running on it, which read the others back when it began"
-        return _judged("settings", mode == "wal", detail, "stop the floor and start it again")
+        return judged("settings", mode == "wal", detail, "stop the floor and start it again")
     try:
         with closing(apsw.Connection(str(directory / "journal.db"))) as own:
             database.apply_pragmas(own, database.JOURNAL_PRAGMAS)
@@ -187,7 +180,7 @@ def _check_tail(directory: Path, connection: apsw.Connection, running: bool) -> 
 def _check_wal(path: Path) -> Finding:
     size = database.size_of(database.wal_of(path))
     detail = f"WAL {size / 1e6:.1f} MB, database {database.size_of(path) / 1e6:.1f} MB"
-    return _judged("wal", size <= MAX_WAL_BYTES, detail, "end what has been reading the journal for so long")
+    return judged("wal", size <= MAX_WAL_BYTES, detail, "end what has been reading the journal for so long")
 
 
 def _check_snapshots(reader: JournalReader) -> Finding:
@@ -206,16 +199,14 @@ def _check_retention(reader: JournalReader) -> Finding:
 
 def _check_quarantine(directory: Path, connection: apsw.Connection) -> Finding:
     rows = quarantine.count(connection)
-    return _judged("quarantine", not rows, f"{rows} rows", f"mallard quarantine list --data {directory}")
+    return judged("quarantine", not rows, f"{rows} rows", f"mallard quarantine list --data {directory}")
 
 
 def check_disk(directory: Path, min_free_bytes: int = MIN_FREE_BYTES) -> Finding:
     """Whether there is room for the journal."""
     free = shutil.disk_usage(_existing(directory)).free
     detail = f"{free / 1e9:.1f} GB free"
-    return _judged(
-        "disk", free >= min_free_bytes, detail, f"free {min_free_bytes / 1e9:.1f} GB, or choose another disk"
-    )
+    return judged("disk", free >= min_free_bytes, detail, f"free {min_free_bytes / 1e9:.1f} GB, or choose another disk")
 
 
 def check_permissions(directory: Path) -> list[Finding]:
@@ -229,7 +220,7 @@ def check_permissions(directory: Path) -> list[Finding]:
 def _check_mode(path: Path) -> Finding:
     mode = path.stat().st_mode & 0o777
     wanted = "700" if path.is_dir() else "600"
-    return _judged("secrets", not mode & 0o077, f"{path} has mode {mode:03o}", f"chmod {wanted} {path}")
+    return judged("secrets", not mode & 0o077, f"{path} has mode {mode:03o}", f"chmod {wanted} {path}")
 
 
 def check_fixtures(names: Sequence[str]) -> list[Finding]:
@@ -266,7 +257,3 @@ def check_port(host: str, port: int, running: bool = False) -> Finding:
 def _existing(directory: Path) -> Path:
     """The directory, or its nearest ancestor that is there."""
     return next(path for path in (directory.absolute(), *directory.absolute().parents) if path.is_dir())
-
-
-def _judged(check: str, ok: bool, detail: str, fix: str) -> Finding:
-    return Finding(check, ok, detail, "" if ok else fix)

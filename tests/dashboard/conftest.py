@@ -17,6 +17,8 @@ from websockets.http11 import Request, Response
 
 from dashboard.app import Dashboard, create_app
 from dashboard.auth import current_principal
+from dashboard.auth.callbacks import protect
+from dashboard.auth.request import csrf_of
 from dashboard.link import current_link
 from dashboard.server import make_server
 from dashboard.settings import Settings
@@ -56,6 +58,7 @@ class ScriptedStreamer:
             "session": lambda params, _who: self._known(self.sessions.get(str(params["session"]))),
             "bearer": lambda params, _who: self._known(self.tokens.get(str(params["token"]))),
             "logout": self._logout,
+            "accounts": lambda _params, _who: (200, {"version": [len(self.sessions), len(self.tokens)]}),
             "ready": lambda _params, _who: (200, {"journal_writable": True}),
         }
         self.port = 0
@@ -150,6 +153,7 @@ def small_pages(server: FastAPI) -> Dash:
         return f"{current_principal().name} {reply.status}"
 
     app.clientside_callback("function(v) { return v; }", Output("client", "children"), Input("in", "value"))
+    protect(app, {"conftest.name_now": "viewer", "conftest.name_later": "viewer"})
     return app
 
 
@@ -280,7 +284,12 @@ async def program(app: Dashboard) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 def as_page(streamer: ScriptedStreamer) -> Callable[..., dict[str, str]]:
     """Headers of a logged-in page's request: `as_page("maya")`."""
-    return lambda name, *mall_ids: {"Cookie": f"mallard_session={streamer.session_of(name, mall_ids)}"}
+
+    def headers(name: str, *mall_ids: str) -> dict[str, str]:
+        session = streamer.session_of(name, mall_ids)
+        return {"Cookie": f"mallard_session={session}", "X-CSRFToken": csrf_of(session)}
+
+    return headers
 
 
 @pytest.fixture

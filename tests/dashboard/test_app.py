@@ -138,7 +138,7 @@ async def test_garbage_callback_is_an_error_without_a_traceback(site: str, as_pa
     headers = {**as_page("maya"), "Origin": f"http://{site}", "Content-Type": "application/json"}
     async with httpx.AsyncClient(base_url=f"http://{site}", trust_env=False) as client:
         answer = await client.post("/_dash-update-component", content=body, headers=headers)
-        assert answer.status_code == 500
+        assert answer.status_code in {400, 422}
         assert "Traceback" not in answer.text
         assert (await client.get("/healthz")).status_code == 200
 

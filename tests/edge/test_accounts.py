@@ -13,13 +13,19 @@ from streamer.core.events import DriverRegistered
 from streamer.edge import accounts as module
 from streamer.edge.accounts import (
     ABSOLUTE_MS,
-    FAIL_WINDOW_MS,
-    FAILS,
     IDLE_MS,
     Accounts,
     BadLoginError,
-    LockedError,
     Principal,
+)
+from streamer.edge.lockout import (
+    ADDRESS_FAILS,
+    DEVICE_MS,
+    FAIL_WINDOW_MS,
+    FAILS,
+    NAME_FAILS,
+    LockedError,
+    network_of,
 )
 from tests.builders import MINUTE, T0
 from tests.edge.gateway_floor import CHEAP
@@ -320,6 +326,78 @@ def test_locking_one_account_leaves_the_others_alone(accounts: Accounts, maya: s
         with pytest.raises(BadLoginError):
             accounts.login("maya", "guess", T0)
     assert accounts.login("noor", PASSWORD, T0)[1].name == "noor"
+
+
+def guess(accounts: Accounts, name: str, address: str, device: str = "", at_ms: int = T0) -> type[Exception]:
+    with pytest.raises((BadLoginError, LockedError)) as refused:
+        accounts.login(name, "guess", at_ms, address, device)
+    return refused.type
+
+
+def test_a_stranger_locks_only_himself_out(accounts: Accounts, maya: str) -> None:
+    for _ in range(FAILS):
+        assert guess(accounts, "maya", "203.0.113.7") is BadLoginError
+    assert guess(accounts, "maya", "203.0.113.7") is LockedError
+    assert accounts.login("maya", PASSWORD, T0, "198.51.100.1")[1].name == "maya"
+    assert guess(accounts, "maya", "203.0.113.7") is LockedError, "her log-in does not free the stranger"
+
+
+def test_a_known_browser_gets_in_while_strangers_guess_from_everywhere(accounts: Accounts, maya: str) -> None:
+    device = accounts.trust_device("maya", T0)
+    for number in range(NAME_FAILS):
+        assert guess(accounts, "maya", f"203.0.113.{number}") is BadLoginError
+    with pytest.raises(LockedError):
+        accounts.login("maya", PASSWORD, T0, "198.51.100.1")
+    assert accounts.login("maya", PASSWORD, T0, "198.51.100.1", device)[1].name == "maya"
+    assert accounts.login("maya", PASSWORD, T0, "203.0.113.7", device)[1].name == "maya"
+
+
+def test_a_known_browser_is_no_way_around_the_limit(accounts: Accounts, maya: str) -> None:
+    device = accounts.trust_device("maya", T0)
+    for number in range(FAILS):
+        assert guess(accounts, "maya", f"203.0.113.{number}", device) is BadLoginError
+    assert guess(accounts, "maya", "203.0.113.99", device) is LockedError
+    assert accounts.login("maya", PASSWORD, T0, "198.51.100.1")[1].name == "maya"
+
+
+def test_a_device_counts_for_its_person_only_and_not_for_ever(accounts: Accounts, maya: str) -> None:
+    accounts.add_user("noor", PASSWORD, "viewer")
+    device, late_ms = accounts.trust_device("noor", T0), T0 + DEVICE_MS
+    for at_ms, name in ((T0, "maya"), (late_ms, "noor")):
+        for _ in range(FAILS):
+            assert guess(accounts, name, "203.0.113.7", device, at_ms) is BadLoginError
+        with pytest.raises(LockedError):
+            accounts.login(name, PASSWORD, at_ms, "203.0.113.7")
+
+
+def test_a_new_password_forgets_the_devices(accounts: Accounts, maya: str) -> None:
+    device = accounts.trust_device("maya", T0)
+    accounts.add_user("maya", PASSWORD, "dispatcher")
+    for _ in range(FAILS):
+        guess(accounts, "maya", "203.0.113.7", device)
+    with pytest.raises(LockedError):
+        accounts.login("maya", PASSWORD, T0, "203.0.113.7")
+
+
+def test_one_address_that_tries_every_name_is_locked(accounts: Accounts, maya: str) -> None:
+    for number in range(ADDRESS_FAILS):
+        assert guess(accounts, f"name-{number}", "2001:db8::1") is BadLoginError
+    assert guess(accounts, "maya", "2001:db8::2") is LockedError, "the same network"
+    assert accounts.login("maya", PASSWORD, T0, "2001:db8:1::1")[1].name == "maya"
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:0:1:2::3", "2001:db8:0:1::/64"),
+        ("", ""),
+        ("x" * 500, "x" * 64),
+    ],
+)
+def test_addresses_count_by_network(address: str, network: str) -> None:
+    assert network_of(address) == network
 
 
 def test_guesses_made_all_at_once_are_counted_one_by_one(accounts: Accounts, maya: str) -> None:

@@ -86,7 +86,7 @@ async def counter(tmp_path: Path) -> AsyncIterator[Counter]:
 
 LEAST: dict[str, str] = {
     "ready": "nobody", "counters": "nobody",
-    "login": "nobody", "session": "nobody", "bearer": "nobody", "logout": "nobody",
+    "login": "nobody", "session": "nobody", "bearer": "nobody", "logout": "nobody", "accounts": "nobody",
     "state": "viewer", "malls": "viewer", "hexes": "viewer", "kpis": "viewer", "learned": "viewer",
     "orders": "viewer", "order": "viewer", "history": "viewer", "drivers": "viewer", "driver": "viewer",
     "autopilot": "viewer",

@@ -1,15 +1,17 @@
 """Each thing the doctor looks at: right when it is right, and a fault with its fix when it is not."""
 
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from streamer.edge import doctor
 from streamer.edge.accounts import Accounts
-from streamer.edge.doctor import Finding
+from streamer.edge.finding import Finding
 from streamer.edge.journal.contract import Snapshot
 from streamer.edge.journal.sqlite import SqliteJournal
+from streamer.edge.posture import check_posture
 from tests.builders import T0
 from tests.edge.floor_kit import a_header, write_journal
 from tests.edge.test_journal import a_history, change
@@ -214,3 +216,37 @@ def test_the_doctor_changes_no_byte_of_the_journal(tmp_path: Path) -> None:
     assert after.pop("journal.db-wal", b"") == b""
     after.pop("journal.db-shm", b"")
     assert after == before
+
+
+# ---------------------------------------------------------------- how open it is
+
+
+def test_the_posture_counts_and_shows_no_value(tmp_path: Path) -> None:
+    with closing(Accounts(tmp_path)) as accounts:
+        accounts.add_user("maya", "correct horse battery", "dispatcher")
+        token = accounts.mint_api_token("shop", "viewer", (), T0)
+        accounts.revoke(accounts.mint_api_token("old", "viewer", (), T0), T0)
+    secret = "a-secret-of-43-characters-or-thereabouts-yes"
+    environment = {
+        "MALLARD_LINK_SECRET": secret, "MALLARD_HOSTS": "floor.example", "MALLARD_SECURE": "1",
+        "MALLARD_PROXIES": "10.0.0.1",
+    }  # fmt: skip
+    findings = check_posture(tmp_path, environment)
+    assert faults(findings) == []
+    told = " ".join(finding.detail for finding in findings)
+    assert "1 host names, TLS declared, 1 proxies" in told
+    assert "0 viewer, 1 dispatcher, 0 ops-lead" in told
+    assert "0 driver, 0 gateway, 1 api" in told
+    assert not [value for value in (secret, token, "maya", "shop", "floor.example", "10.0.0.1") if value in told]
+
+
+@pytest.mark.parametrize(
+    ("environment", "fix"),
+    [
+        ({"MALLARD_HOSTS": "floor.example"}, "set MALLARD_SECURE=1 and MALLARD_PROXIES"),
+        ({"MALLARD_SECURE": "1"}, "set MALLARD_HOSTS and MALLARD_PROXIES"),
+        ({"MALLARD_LINK_SECRET": "short"}, "take at least 32 random characters"),
+    ],
+)
+def test_an_open_door_is_a_fault(tmp_path: Path, environment: dict[str, str], fix: str) -> None:
+    assert [finding.fix for finding in faults(check_posture(tmp_path, environment))] == [fix]

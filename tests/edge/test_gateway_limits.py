@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamer.core.events import Ping
-from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
+from streamer.core.rates import TokenBucket
+from streamer.edge.gateway.limits import GatewaySettings
 from streamer.edge.wire import MAX_FRAME_BYTES, Close
 from tests.builders import T0
 from tests.edge.frames_kit import deaf

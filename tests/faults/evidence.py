@@ -1,4 +1,4 @@
-"""Figures from tests: `evidence("kill -9 cycles", 200, lost=0)`; and how many of the 32 faults were survived.
+"""Figures from tests: `evidence("kill -9 cycles", 200, lost=0)`; and how many faults and attacks were survived.
 
 It must not know what the figures mean. They are printed after a run, and written to the file MALLARD_EVIDENCE names.
 """
@@ -14,7 +14,9 @@ import pytest
 from msgspec import Struct
 
 FAULTS = 32
+ATTACKS = 30
 _NUMBER = re.compile(r"::(?:test_f|TestF)(\d\d)")
+_ATTACK = re.compile(r"::test_t(\d\d)_")
 
 
 class Evidence(Protocol):
@@ -44,6 +46,8 @@ class Run(Struct, frozen=True):
     faults: dict[int, bool]
     """By the fault's number, whether all of its tests passed; those that did not run are missing."""
     figures: list[Figure]
+    attacks: dict[int, bool] = {}
+    """The same by the attack's number."""
 
     @property
     def survived(self) -> int:
@@ -62,36 +66,40 @@ def evidence(request: pytest.FixtureRequest) -> Evidence:
 
 
 def gather(reports: Iterator[pytest.TestReport]) -> Run:
-    """The faults and figures in the reports of a run."""
+    """The faults, attacks and figures in the reports of a run."""
     faults: dict[int, bool] = {}
+    attacks: dict[int, bool] = {}
     figures = []
     for report in reports:
         ran = report.when == "call" or report.failed
-        if ran and (found := _NUMBER.search(report.nodeid)):
-            faults[int(found[1])] = faults.get(int(found[1]), True) and report.passed
+        for pattern, passed in ((_NUMBER, faults), (_ATTACK, attacks)):
+            if ran and (found := pattern.search(report.nodeid)):
+                passed[int(found[1])] = passed.get(int(found[1]), True) and report.passed
         if report.when == "call":
             figures += [
                 Figure(**value, passed=report.passed, command=f"pytest '{report.nodeid}'")
                 for name, value in report.user_properties
                 if name == "evidence" and isinstance(value, dict)
             ]
-    return Run(dict(sorted(faults.items())), figures)
+    return Run(dict(sorted(faults.items())), figures, dict(sorted(attacks.items())))
 
 
 def show(run: Run, write: Callable[[str], None]) -> None:
-    """Print the figures, and `faults: N passed of 32`."""
+    """Print the figures, `faults: N passed of 32` and `attacks: N passed of 30`."""
     for figure in run.figures:
         write(str(figure))
-    if run.faults:
-        failed = [f"F{number}" for number, passed in run.faults.items() if not passed]
-        write(f"faults: {run.survived} passed of {FAULTS}" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    for kind, most, letter, passed in (("faults", FAULTS, "F", run.faults), ("attacks", ATTACKS, "T", run.attacks)):
+        if passed:
+            failed = [f"{letter}{number}" for number, ok in passed.items() if not ok]
+            rest = f"; failed: {', '.join(failed)}" if failed else ""
+            write(f"{kind}: {sum(passed.values())} passed of {most}{rest}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """After the run: the figures on the terminal, and in the file asked for."""
     reports = (each for kind in ("passed", "failed", "error") for each in terminalreporter.stats.get(kind, ()))
     run = gather(reports)
-    if run.faults or run.figures:
+    if run.faults or run.figures or run.attacks:
         terminalreporter.section("evidence")
         show(run, terminalreporter.write_line)
     if path := os.environ.get("MALLARD_EVIDENCE"):

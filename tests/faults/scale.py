@@ -21,12 +21,13 @@ class Scale(Struct, frozen=True):
     storm_sockets: int
     recovered_inputs: int
     soak_s: int
+    malformed: int
 
 
 SCALES = {
-    "test": Scale(2, 20, 20, 500, 25, 4_000, 300, 20_000, 0),
-    "short": Scale(50, 1_000, 1_000, 10_000, 500, 100_000, 5_000, 1_000_000, 180),
-    "full": Scale(200, 2_000, 5_000, 10_000, 500, 200_000, 5_000, 1_000_000, 180),
+    "test": Scale(2, 20, 20, 500, 25, 4_000, 300, 20_000, 0, 600),
+    "short": Scale(50, 1_000, 1_000, 10_000, 500, 100_000, 5_000, 1_000_000, 180, 100_000),
+    "full": Scale(200, 2_000, 5_000, 10_000, 500, 200_000, 5_000, 1_000_000, 180, 100_000),
 }
 SCALE = SCALES[os.environ.get("MALLARD_PROVE", "test")]
 """The scale of this run, by the environment's MALLARD_PROVE; MALLARD_SOAK_MIN sets the minutes of its soak."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from tests.faults.evidence import FAULTS
+from tests.faults.evidence import ATTACKS, FAULTS
 from tests.prove.steps import HERE, Done, Proof, Settings, judge, run_step, steps_of
 
 RESULT = HERE / "build" / "prove.json"
@@ -41,7 +41,7 @@ def read_arguments() -> Settings:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.prove", description="Gather all long evidence.")
     parser.add_argument("--short", action="store_true", help="the setting of .ci/run: under 40 minutes on two cores")
-    parser.add_argument("--only", metavar="NAME", help="a file of tests/faults (kill, power, ...), or tests (f17)")
+    parser.add_argument("--only", metavar="NAME", help="a file (kill, power, malformed, ...), or tests (f17, t09)")
     parser.add_argument("--soak-min", type=float, metavar="N", help="let the soak take so many minutes")
     given = parser.parse_args()
     return Settings("short" if given.short else "full", given.only, given.soak_min)
@@ -49,7 +49,12 @@ def read_arguments() -> Settings:
 
 def show_step(done: Done, settings: Settings) -> None:
     """What a step brought; of one that failed, the end of its log."""
-    survived = " ".join(f"F{number}" for number, passed in done.run.faults.items() if passed)
+    survived = " ".join(
+        f"{letter}{number}"
+        for letter, found in (("F", done.run.faults), ("T", done.run.attacks))
+        for number, passed in found.items()
+        if passed
+    )
     print(f"{'passed' if done.passed else 'FAILED'} in {done.seconds:.0f} s  {survived}")
     for figure in done.run.figures:
         print(f"    {figure}\n        {settings.command(figure.command)}", flush=True)
@@ -66,6 +71,7 @@ def show_table(proof: Proof) -> None:
         outcome = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figure.outcome.items())
         print(f"{figure.what:<{width}}  {figure.amount:>12,}  {outcome}{'' if figure.passed else '  FAILED'}")
     print(f"\nfaults: {proof.survived} passed of {FAULTS}")
+    print(f"attacks: {proof.refused} passed of {ATTACKS}")
     for problem in (*(f"step {name} failed" for name in proof.failed_steps), *proof.missing):
         print(f"  {problem}")
     print(f"{'the evidence holds' if proof.holds else 'THE EVIDENCE DOES NOT HOLD'}; {proof.seconds / 60:.1f} minutes")

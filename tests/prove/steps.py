@@ -1,4 +1,5 @@
-"""What is run to gather the evidence, and which figures it has to bring: each file of tests/faults is one step.
+"""What is run to gather the evidence, and which figures it has to bring: each file of tests/faults and tests/attacks is
+one step.
 
 It must not know how a figure is measured; the tests note it, with the command that gives it alone.
 """
@@ -13,10 +14,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from tests.faults.evidence import FAULTS, Figure, Run
+from tests.faults.evidence import ATTACKS, FAULTS, Figure, Run
 
 HERE = Path(__file__).parents[2]
-SUITE = Path("tests/faults")
+SUITES = (Path("tests/faults"), Path("tests/attacks"))
 LOGS = Path("build/prove")
 STEP_S = 3_600.0
 """Longer than any step; a test that hangs is ended much earlier by its own limit."""
@@ -41,6 +42,7 @@ WANTED = (
     Wanted("reconnect storm", ("sockets of a reconnect storm",)),
     Wanted("recovery", ("inputs recovered",)),
     Wanted("soak", ("seconds of soak",)),
+    Wanted("malformed requests", ("malformed requests",)),
 )
 
 
@@ -85,12 +87,12 @@ class Done(Struct, frozen=True):
 
 
 def steps_of(only: str | None) -> list[Step]:
-    """All files of the suite; or those that `only` names; or the tests it names, as pytest's -k does."""
-    files = sorted((HERE / SUITE).glob("test_*.py"))
+    """All files of the suites; or those that `only` names; or the tests it names, as pytest's -k does."""
+    files = [path for suite in SUITES for path in sorted((HERE / suite).glob("test_*.py"))]
     named = [path for path in files if only is None or only in path.stem]
     if named:
-        return [Step(path.stem.removeprefix("test_"), (str(SUITE / path.name),)) for path in named]
-    return [Step(str(only), (str(SUITE), "-k", str(only)))]
+        return [Step(path.stem.removeprefix("test_"), (str(path.relative_to(HERE)),)) for path in named]
+    return [Step(str(only), (*map(str, SUITES), "-k", str(only)))]
 
 
 def run_step(step: Step, settings: Settings) -> Done:
@@ -118,6 +120,9 @@ class Proof(Struct, frozen=True):
     seconds: float
     survived: int
     failed_faults: list[int]
+    refused: int
+    """Attacks that came to nothing."""
+    failed_attacks: list[int]
     figures: list[Figure]
     missing: list[str]
     failed_steps: list[str]
@@ -131,26 +136,30 @@ class Proof(Struct, frozen=True):
 def judge(done: list[Done], settings: Settings, machine: str, began: str, seconds: float) -> Proof:
     """Put the steps together. A part of the suite is not asked for what lies in the others."""
     faults: dict[int, bool] = {}
+    attacks: dict[int, bool] = {}
     for each in done:
-        for number, passed in each.run.faults.items():
-            faults[number] = faults.get(number, True) and passed
+        for found, all_of_them in ((each.run.faults, faults), (each.run.attacks, attacks)):
+            for number, passed in found.items():
+                all_of_them[number] = all_of_them.get(number, True) and passed
     figures = [
         msgspec.structs.replace(figure, command=settings.command(figure.command))
         for each in done
         for figure in each.run.figures
     ]
-    missing = [] if settings.only else list(_missing(faults, figures))
+    missing = [] if settings.only else list(_missing(faults, attacks, figures))
     return Proof(
         settings.scale, machine, began, round(seconds, 1), sum(faults.values()),
-        [number for number, passed in faults.items() if not passed], figures, missing,
+        [number for number, passed in faults.items() if not passed], sum(attacks.values()),
+        [number for number, passed in attacks.items() if not passed], figures, missing,
         [each.step.name for each in done if not each.passed],
     )  # fmt: skip
 
 
-def _missing(faults: dict[int, bool], figures: list[Figure]) -> Iterator[str]:
-    for number in range(1, FAULTS + 1):
-        if number not in faults:
-            yield f"no test of F{number} ran"
+def _missing(faults: dict[int, bool], attacks: dict[int, bool], figures: list[Figure]) -> Iterator[str]:
+    for letter, most, ran in (("F", FAULTS, faults), ("T", ATTACKS, attacks)):
+        for number in range(1, most + 1):
+            if number not in ran:
+                yield f"no test of {letter}{number} ran"
     for wanted in WANTED:
         if not any(figure.what.startswith(wanted.begins) for figure in figures):
             yield f"no figure for: {wanted.title}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.evidence import FAULTS, Figure, Run, gather
+from tests.faults.evidence import ATTACKS, FAULTS, Figure, Run, gather
 from tests.prove.steps import WANTED, Done, Settings, Step, judge, steps_of
 
 SHORT = Settings("short")
@@ -27,7 +27,8 @@ def done(run: Run, code: int = 0) -> Done:
 
 def all_there() -> Run:
     figures = [Figure(wanted.begins[0], 1, {}, True, "pytest x") for wanted in WANTED]
-    return Run(dict.fromkeys(range(1, FAULTS + 1), True), figures)
+    attacks = dict.fromkeys(range(1, ATTACKS + 1), True)
+    return Run(dict.fromkeys(range(1, FAULTS + 1), True), figures, attacks)
 
 
 def verdict(*each: Done, settings: Settings = SHORT) -> Any:
@@ -65,9 +66,16 @@ def test_a_fault_that_did_not_run_is_missing(number: int) -> None:
     assert not proof.holds
 
 
+@pytest.mark.parametrize("number", [1, 30])
+def test_an_attack_that_did_not_run_is_missing(number: int) -> None:
+    run = all_there()
+    del run.attacks[number]
+    assert verdict(done(run)).missing == [f"no test of T{number} ran"]
+
+
 def test_a_figure_that_was_not_gathered_is_missing() -> None:
     run = all_there()
-    proof = verdict(done(Run(run.faults, run.figures[1:])))
+    proof = verdict(done(Run(run.faults, run.figures[1:], run.attacks)))
     assert proof.missing == [f"no figure for: {WANTED[0].title}"]
 
 
@@ -96,4 +104,4 @@ def test_commands_say_the_scale_and_the_soak() -> None:
 def test_every_file_of_the_suite_is_a_step_and_a_name_picks() -> None:
     assert {"process_kill", "storage_power"} <= {step.name for step in steps_of(None)}
     assert [step.name for step in steps_of("power")] == ["storage_power"]
-    assert steps_of("f17")[0].arguments == ("tests/faults", "-k", "f17")
+    assert steps_of("f17")[0].arguments == ("tests/faults", "tests/attacks", "-k", "f17")

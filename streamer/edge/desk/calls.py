@@ -78,10 +78,12 @@ class Nothing(Struct, frozen=True):
 
 
 class Login(Struct, frozen=True):
-    """Parameters of `login`."""
+    """Parameters of `login`; `address` is the browser's, `device` what an earlier log-in from it was given."""
 
     name: Annotated[str, Meta(max_length=128)]
     password: Annotated[str, Meta(max_length=1024)]
+    address: Annotated[str, Meta(max_length=64)] = ""
+    device: Annotated[str, Meta(max_length=256)] = ""
 
 
 class Session(Struct, frozen=True):
@@ -199,11 +201,12 @@ class OfDriver(Struct, frozen=True):
 
 
 class Track(Struct, frozen=True):
-    """Parameters of `track`."""
+    """Parameters of `track`. `reason` says why somebody looks; it is written down with who and when."""
 
     driver_id: Id
     from_ms: Instant
     to_ms: Instant
+    reason: ShortText = ""
     cursor: ShortText | None = None
     limit: Annotated[int, Meta(ge=1, le=5000)] = 1000
 

@@ -24,6 +24,7 @@ from streamer.core.events import (
 )
 from streamer.core.snapshot import dump_state, load_state
 from streamer.core.views import driver_view, order_view
+from streamer.edge.accounts import Accounts
 from streamer.edge.desk import calls
 from streamer.edge.desk.calls import Answer, Caller, CallRefusedError
 from streamer.edge.desk.reads import Reads
@@ -39,8 +40,9 @@ STATUSES: dict[str, int] = {
 class Commands:
     """Carries callers' changes to the runner and words what came of them."""
 
-    def __init__(self, runner: Runner, reads: Reads) -> None:
+    def __init__(self, runner: Runner, reads: Reads, accounts: Accounts) -> None:
         self.runner = runner
+        self.accounts = accounts
         self.reads = reads
 
     async def place(self, who: Caller, params: calls.Place) -> Answer:
@@ -98,7 +100,7 @@ class Commands:
             for order_id in driver.order_ids if params.duty != "on_duty" else ():
                 self.reads.find_order(who, order_id)
         else:
-            self.runner.submit(DriverRegistered(params.driver_id, mall_ids=who.mall_ids))
+            self.runner.submit(self._newcomer(who, params.driver_id))
         item = SetDuty(params.driver_id, params.duty, who.name, params.reason, params.key)
         done = self._done(await self.runner.ask(item))
         view = driver_view(self.runner.engine.state.drivers[params.driver_id], self.runner.now_ms())
@@ -113,6 +115,13 @@ class Commands:
         item = SetAutopilot(mall_id, params.rules, who.name, params.reason, params.key)
         done = self._done(await self.runner.ask(item))
         return Answer({**self.reads.autopilot_of(mall_id), "command_id": done.command_id})
+
+    def _newcomer(self, who: Caller, driver_id: str) -> DriverRegistered:
+        """A driver the floor has not met: as the accounts have it, else of the caller's malls."""
+        driver = self.accounts.driver(driver_id) or DriverRegistered(driver_id)
+        if driver.mall_ids and not any(who.may_see(mall_id) for mall_id in driver.mall_ids):
+            raise CallRefusedError(403, "forbidden", f"driver {driver_id} is of a mall outside your scope")
+        return replace(driver, mall_ids=driver.mall_ids or who.mall_ids)
 
     # ------------------------------------------------------------ in
 

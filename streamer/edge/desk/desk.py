@@ -43,7 +43,7 @@ class Desk:
         """`counters` are those of the whole streamer; by default of the runner alone, without an autopilot at work."""
         self.runner = runner
         reads = Reads(runner, autopilot or Autopilot(runner))
-        commands = Commands(runner, reads)
+        commands = Commands(runner, reads, accounts)
         people = People(runner, accounts, clock)
         self.table: dict[str, Entry] = {
             "ready": Entry(None, calls.Nothing, reads.ready),
@@ -51,6 +51,7 @@ class Desk:
             "login": Entry(None, calls.Login, people.login),
             "session": Entry(None, calls.Session, people.session),
             "bearer": Entry(None, calls.Bearer, people.bearer),
+            "accounts": Entry(None, calls.Nothing, people.accounts_version),
             "logout": Entry(None, calls.Session, people.logout),
             "state": Entry("viewer", calls.Nothing, reads.state),
             "malls": Entry("viewer", calls.Nothing, reads.malls),

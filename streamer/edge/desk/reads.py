@@ -140,6 +140,7 @@ class Reads:
             raise CallRefusedError(503, "storage_full", "a track is only shown when the look at it can be audited")
         after_seq, _ = read_cursor(params.cursor)
         window = {"driver_id": params.driver_id, "from_ms": str(params.from_ms), "to_ms": str(params.to_ms)}
+        window |= {"reason": params.reason} if params.reason else {}
         self.runner.note(Note(self.runner.now_ms(), "track_read", who.name, window))
         await self.runner.settled()
         page = await asyncio.to_thread(

@@ -9,9 +9,10 @@ from weakref import WeakKeyDictionary
 from websockets.http11 import Request, Response
 
 from streamer.core.errors import StorageError
+from streamer.core.rates import TokenBucket
 from streamer.edge.accounts import Accounts, TokenOwner
 from streamer.edge.connection import DirectConnection
-from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
+from streamer.edge.gateway.limits import GatewaySettings
 from streamer.edge.gateway.socket import Tally
 from streamer.edge.sockets import bearer_of, come_back, origin_allowed, unauthorized
 

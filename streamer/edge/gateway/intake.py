@@ -15,8 +15,9 @@ from time import monotonic
 from msgspec.structs import force_setattr
 
 from streamer.core.events import Output, Ping, PingTaken, Refused, Report, ReportTaken
+from streamer.core.rates import TokenBucket
 from streamer.edge.clock import Clock
-from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
+from streamer.edge.gateway.limits import GatewaySettings
 from streamer.edge.gateway.scope import Scope, error_about
 from streamer.edge.gateway.socket import Socket, Tally
 from streamer.edge.runner import Runner

@@ -10,10 +10,11 @@ from typing import cast
 
 from msgspec import UNSET, Struct, UnsetType, field
 
+from streamer.core.rates import TokenBucket
 from streamer.edge.accounts import TokenOwner
 from streamer.edge.connection import DirectConnection
 from streamer.edge.gateway.acks import AckRounds
-from streamer.edge.gateway.limits import GatewaySettings, TokenBucket
+from streamer.edge.gateway.limits import GatewaySettings
 from streamer.edge.measures import Histogram
 from streamer.edge.wire import CODES, Ack, Close, Code, Nack, ServerMessage, WireError, encode, encode_all
 

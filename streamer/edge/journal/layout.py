@@ -5,6 +5,7 @@ It must not know transactions, threads or the engine.
 
 import heapq
 import re
+import secrets
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -45,6 +46,13 @@ CREATE TABLE IF NOT EXISTS {name}(
   first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
   body BLOB NOT NULL, crc INTEGER NOT NULL) STRICT;
 """
+REDACTED_TABLE = """
+CREATE TABLE IF NOT EXISTS redacted(
+  seq INTEGER NOT NULL, note INTEGER NOT NULL,
+  digest BLOB NOT NULL,   -- of the body as it was written, which the chain rests on
+  PRIMARY KEY (seq, note)) STRICT, WITHOUT ROWID;
+"""
+"""Made by the first erasure: rows whose body was written anew without what told of a person."""
 NOTE_KINDS: frozenset[str] = frozenset(get_args(NoteKind))
 CHAINED: frozenset[str] = (
     frozenset({"command", "hand_over", "undo", "duty", "autopilot", "order", "driver"}) | NOTE_KINDS
@@ -173,16 +181,25 @@ def utc(at_ms: int) -> str:
 def entry_row(entry: Entry) -> EntryRow:
     """The row of an input that is no ping; its link is set by the chain."""
     kind = str(entry.input.__struct_config__.tag)
-    body = msgspec.json.encode(entry.input)
+    body = _body(kind, entry.input)
     return EntryRow(entry.seq, 0, entry.at_ms, kind, body, crc_of((entry.seq, 0, entry.at_ms, kind), body), None)
 
 
 def note_row(note: Note, seq: int, number: int) -> EntryRow:
     """The row of the `number`-th note after `seq`; its link is set by the chain."""
-    body = msgspec.json.encode(note)
+    body = _body(note.kind, note)
     return EntryRow(
         seq, number, note.at_ms, note.kind, body, crc_of((seq, number, note.at_ms, note.kind), body), None
     )  # fmt: skip
+
+
+def _body(kind: str, written: Struct) -> bytes:
+    """JSON; of a chained row with a salt, which readers ignore.
+
+    Erasing a body leaves its digest, and without a salt, who guesses a phone number could check the guess against that.
+    """
+    body = msgspec.json.encode(written)
+    return body[:-1] + b',"salt":"' + secrets.token_urlsafe(16).encode() + b'"}' if kind in CHAINED else body
 
 
 def ping_rows(runs: Sequence[PingRun]) -> Iterator[PingRow]:
@@ -222,6 +239,13 @@ def all_ping_tables(connection: apsw.Connection) -> list[str]:
     names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
     # Names go into SQL text below; only what `day_table` makes may.
     return [name for (name,) in names if _PINGS_NAME.fullmatch(name)]
+
+
+def read_redacted(connection: apsw.Connection) -> dict[tuple[int, int], bytes]:
+    """The digests of bodies that are not what was written any more, by sequence number and note."""
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'redacted'").fetchone():
+        return {}
+    return {(seq, note): digest for seq, note, digest in select(connection, "SELECT seq, note, digest FROM redacted")}
 
 
 def read_base(connection: apsw.Connection) -> Base | None:

@@ -1,0 +1,24 @@
+"""Who may run which callback: a callback without a line here keeps the dashboard from starting.
+
+It must not know what a callback does.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from dashboard.auth.principal import Role
+
+ROLES: Final[Mapping[str, Role]] = {
+    "floor.wake": "viewer",
+    "floor.route": "viewer",
+    "floor.hand_over": "dispatcher",
+    "inspect.show": "viewer",
+    "preview.show": "dispatcher",
+    "decide.send": "dispatcher",
+    "decide.answer": "viewer",
+    "autopilot.show": "viewer",
+    "autopilot.open_dialog": "viewer",
+    "autopilot.fill": "viewer",
+    "autopilot.save": "ops-lead",
+}
+"""By module and function."""
