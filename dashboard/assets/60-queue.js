@@ -13,6 +13,7 @@ window.mallard = window.mallard || {};
   const QUEUED = new Set(['placed', 'ready']);
   const GIVEN = new Set(['assigned', 'enroute_to_pickup', 'arrived_at_pickup']);
   const NEAR_BREACH_MIN = 20; // an order nobody carries, this close to its promise, needs a hand
+  const SOON_MS = 5 * 60000; // a suggestion asks for a person when its driver has to set off within this
   const CARED_FOR = new Set(['planned', 'waits']); // the autopilot gives it out in time; late or at risk it would say so
   const DECIDES_ALONE = new Set(['off', 'auto']); // modes in which a suggestion asks nothing of anybody
   const ADVICE_WORDS = { waits: 'Waits', planned: 'Planned', suggested: 'Suggested', failed: 'Failed', left_to_people: 'Left to people' };
@@ -85,7 +86,7 @@ window.mallard = window.mallard || {};
         status: (order.held ? 'Held · ' : order.pinned ? 'Pinned · ' : '') + (order.offered_until_ms ? 'Offered' : STATUS_WORDS[order.status] || order.status),
         times: `${ended ? clock(order.ended_ms ?? order.updated_ms) : order.eta_dropoff_ms ? clock(order.eta_dropoff_ms) : '–'} / ${clock(order.due_ms)}`,
         times_words: mallard.times(order),
-        risk: ended ? 'ended' : order.risk, tabs: this.tabsOf(order, breach), still: null,
+        risk: ended ? 'ended' : order.risk, tabs: this.tabsOf(order, breach, at_ms), still: null,
       };
       row.still = { ...row };
       return row;
@@ -112,21 +113,22 @@ window.mallard = window.mallard || {};
       return { dispatch: more ? `${word} · ${more}` : word, dispatch_words: [words, advice.reason].filter(Boolean).join(': '), advice: advice.word };
     }
 
-    /** Whether a person is to decide about it. @param {any} order @param {boolean} near its breach */
-    #asks(order, near) {
+    /** Whether a person is to decide about it now. @param {any} order @param {boolean} near its breach @param {number} at_ms */
+    #asks(order, near, at_ms) {
       const word = order.advice?.word;
       if (word === 'failed') return true;
-      if (word === 'suggested' && !DECIDES_ALONE.has(this.model.modes.get(order.mall_id))) return true;
+      const soon = !(order.advice?.depart_ms > at_ms + SOON_MS);
+      if (word === 'suggested' && soon && !DECIDES_ALONE.has(this.model.modes.get(order.mall_id))) return true;
       return near && !CARED_FOR.has(word);
     }
 
-    /** @param {any} order @param {number} breach minutes @returns {string[]} */
-    tabsOf(order, breach) {
+    /** @param {any} order @param {number} breach minutes @param {number} at_ms @returns {string[]} */
+    tabsOf(order, breach, at_ms) {
       if (mallard.isEnded(order)) return ['done', 'all'];
       const place = QUEUED.has(order.status) ? 'unassigned' : GIVEN.has(order.status) ? 'at_mall' : 'on_the_way';
       const lost = order.driver_id && this.model.drivers.get(order.driver_id)?.state === 'silent';
       const needs = order.risk !== 'on_time' || lost || order.status === 'failed'
-        || (place === 'unassigned' && this.#asks(order, breach < NEAR_BREACH_MIN));
+        || (place === 'unassigned' && this.#asks(order, breach < NEAR_BREACH_MIN, at_ms));
       return needs ? ['needs', place, 'all'] : [place, 'all'];
     }
 

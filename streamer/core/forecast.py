@@ -111,8 +111,8 @@ class Forecast:
 
     def promised(self, order: Order) -> int | None:
         """When an order will be ready, told by nothing but its promise and what was learned before it."""
-        if order.ready_ms is None:
-            return None
+        if order.ready_ms is None or not self.rules.use:
+            return order.ready_ms
         beliefs = [self.store_belief(order.mall_id, store_id, order.ready_ms) for store_id in order.stores]
         late_ms, variance = beliefs[0].mean, beliefs[0].sd ** 2
         for belief in beliefs[1:]:
@@ -189,6 +189,12 @@ class Forecast:
         pair = mall.drive_pairs.get(self.pair(lat1, lng1, lat2, lng2), NOTHING)
         left = shrunk(Belief(0.0, by_hour.variance, by_hour.weight), pair, PAIR_WEIGHT)
         return Belief(by_hour.mean + left.mean, left.variance, left.weight)
+
+    def pace(self, mall_id: str, at_ms: int) -> float:
+        """Actual over model driving time at a mall in this hour; 1 when nothing is made of what was learned."""
+        if not self.rules.use:
+            return 1.0
+        return exp(hour_belief(self.learned.malls.get(mall_id, UNKNOWN_MALL), at_ms).mean)
 
     def pair(self, lat1: float, lng1: float, lat2: float, lng2: float) -> str:
         """The pair of hexes a drive goes from and to, as text."""

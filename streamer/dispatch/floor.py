@@ -80,11 +80,12 @@ def problem_of(engine: Engine, mall_id: str, at_ms: int, rules: AutopilotRules) 
     found = standings(engine, mall_id, at_ms, rules)
     mall, travel = engine.floor.malls[mall_id], engine.settings.travel
     first_counter, first_door = len(found.seats), len(found.seats) + len(found.orders)
-    ground = Ground(mall, travel, found.seats, found.orders)
+    forecast = engine.planner.forecast
+    ground = Ground(mall, travel, found.seats, found.orders, forecast.pace(mall_id, at_ms))
     seated = {seat.driver.id for seat in found.seats}
     plan_orders = []
     for number, order in enumerate(found.orders):
-        ready_ms = expected_ready_ms(order, at_ms)
+        ready_ms = expected_ready_ms(order, forecast.promised(order), at_ms)
         counter, door = first_counter + number, first_door + number
         told = order.driver_id if order.driver_id in seated else None
         plan_orders.append(
@@ -127,11 +128,15 @@ def settings_of(rules: AutopilotRules) -> PlanSettings:
     )  # fmt: skip
 
 
-def expected_ready_ms(order: Order, at_ms: int) -> int:
-    """When the last of an order's stores is expected to be ready; what is overdue is taken to stay so for a while."""
+def expected_ready_ms(order: Order, promised_ms: int | None, at_ms: int) -> int:
+    """When the last of an order's stores is expected to be ready; what is overdue is taken to stay so for a while.
+
+    `promised_ms` is the stores' word, and what was learned of how they keep it.
+    """
     if order.is_ready:
         return min(at_ms, order.ready_ms or at_ms)
-    promised_ms = order.placed_ms + UNPROMISED_MS if order.ready_ms is None else order.ready_ms
+    if promised_ms is None:
+        promised_ms = order.placed_ms + UNPROMISED_MS
     overdue_ms = at_ms - promised_ms
     if overdue_ms > UNSAID_MS:
         return at_ms
@@ -248,7 +253,10 @@ class Ground:
     between counters of the mall it is walking only.
     """
 
-    def __init__(self, mall: Mall, rules: TravelRules, seats: Sequence[Seat], orders: Sequence[Order]) -> None:
+    def __init__(
+        self, mall: Mall, rules: TravelRules, seats: Sequence[Seat], orders: Sequence[Order], pace: float = 1.0
+    ) -> None:
+        """`pace` is how much longer driving takes than `Travel` has it, by what was learned."""
         self._mall, self._rules = mall, rules
         self._places = {place.id: place for place in mall.places}
         first = _points([self._place(order.stores[0]) for order in orders])
@@ -262,11 +270,11 @@ class Ground:
         s, n = len(seats), len(orders)
         at, to = slice(s, s + n), slice(s + n, None)
         self.legs = np.full((s + 2 * n,) * 2, NO_LEG_MS, dtype=np.int64)
-        self.legs[:s, at] = drive_ms(starts, first, rules) + rules.park_ms + half_ms
+        self.legs[:s, at] = drive_ms(starts, first, rules, pace) + rules.park_ms + half_ms
         self.legs[at, at] = self._walked_ms(WAY_BACK * (metres(last, first) + inside_m))
-        self.legs[at, to] = drive_ms(first, homes, rules) + half_ms[:, None]
-        self.legs[to, at] = drive_ms(homes, first, rules) + rules.park_ms + half_ms
-        self.legs[to, to] = drive_ms(homes, homes, rules)
+        self.legs[at, to] = drive_ms(first, homes, rules, pace) + half_ms[:, None]
+        self.legs[to, at] = drive_ms(homes, first, rules, pace) + rules.park_ms + half_ms
+        self.legs[to, to] = drive_ms(homes, homes, rules, pace)
         numbers = {order.id: s + number for number, order in enumerate(orders)}
         for number, seat in enumerate(seats):
             if seat.counter in numbers:
@@ -300,8 +308,8 @@ def metres(a: Points, b: Points) -> Points:
     return METRES_PER_DEG * np.hypot(b[None, :, 0] - a[:, None, 0], east * np.cos(middle))
 
 
-def drive_ms(a: Points, b: Points, rules: TravelRules) -> NDArray[np.int64]:
-    """`Travel.drive_ms` from each of `a` to each of `b`."""
+def drive_ms(a: Points, b: Points, rules: TravelRules, pace: float = 1.0) -> NDArray[np.int64]:
+    """`Travel.drive_ms` from each of `a` to each of `b`, times `pace`."""
     left = metres(a, b) * rules.circuity
     seconds = np.zeros_like(left)
     classes = ((LOCAL_M, rules.local_mps), (COLLECTOR_M, rules.collector_mps), (ARTERIAL_M, rules.arterial_mps))
@@ -309,4 +317,4 @@ def drive_ms(a: Points, b: Points, rules: TravelRules) -> NDArray[np.int64]:
         on_it = np.minimum(left, stretch_m)
         seconds += on_it / mps
         left -= on_it
-    return np.rint(1000 * (seconds + left / rules.freeway_mps)).astype(np.int64)
+    return np.rint(1000 * pace * (seconds + left / rules.freeway_mps)).astype(np.int64)
