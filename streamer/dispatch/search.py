@@ -50,7 +50,7 @@ def begin(schedule: Schedule, orders: Sequence[int]) -> None:
     for d, heading in enumerate(schedule.heading):
         if heading != NOWHERE:
             theirs = [o for o in orders if schedule.told[o] == d and schedule.allows(o, d)]
-            schedule.assign_load(d, _under_way(schedule, theirs, heading))
+            schedule.assign_load(d, _under_way(schedule, d, theirs))
     for o in orders:
         told = schedule.told[o]
         if told != NOBODY and schedule.carrier[o] == NOBODY:
@@ -63,11 +63,12 @@ def begin(schedule: Schedule, orders: Sequence[int]) -> None:
     schedule.keep()
 
 
-def _under_way(schedule: Schedule, theirs: list[int], heading: int) -> Load:
-    """What a driver under way collects: all it was told, or as many of it as may share a trip from there."""
-    orders = schedule.orders
+def _under_way(schedule: Schedule, d: int, theirs: list[int]) -> Load:
+    """What a driver under way collects: all it was told, or as many of it as fit and may share a trip from there."""
+    orders, heading = schedule.orders, schedule.heading[d]
     theirs.sort(key=lambda o: (orders[o].pickups[0] != heading, orders[o].ready_ms, o))
-    loads = (schedule.loads.best(tuple(sorted(theirs[:count])), heading) for count in range(len(theirs), 0, -1))
+    counts = range(min(len(theirs), schedule.most[d]), 0, -1)
+    loads = (schedule.loads.best(tuple(sorted(theirs[:count])), heading) for count in counts)
     return next(load for load in loads if load is not None)
 
 
