@@ -49,7 +49,8 @@ class Schedule:
         self._only = [NOBODY if order.only is None else index.get(order.only, len(index)) for order in self.orders]
         self._off_ms = [driver.off_ms + problem.service.pickup_ms // 2 for driver in self.drivers]
         self._home_ms = [driver.home_ms + problem.service.dropoff_ms // 2 for driver in self.drivers]
-        self._most = [min(driver.capacity, self.settings.trip_orders) for driver in self.drivers]
+        self.most = [min(driver.capacity, self.settings.trip_orders) for driver in self.drivers]
+        """Orders a trip, by driver."""
         self.heading = [self._heading(d) for d in range(len(self.drivers))]
         self.carrier = [NOBODY] * len(self.orders)
         self.cost_ms = sum(map(self.unserved_ms, range(len(self.orders))))
@@ -86,7 +87,7 @@ class Schedule:
 
     def allows(self, o: int, d: int) -> bool:
         """Whether people and vehicles let this driver take the order at all."""
-        return self._only[o] in (NOBODY, d) and d not in self._barred[o] and self._most[d] > 0
+        return self._only[o] in (NOBODY, d) and d not in self._barred[o] and self.most[d] > 0
 
     # ------------------------------------------------------------ what a route costs
 
@@ -184,7 +185,7 @@ class Schedule:
         """Every way: into a load there is, or as a load of its own."""
         heading = self.heading[d]
         for at, load in enumerate(loads):
-            if len(load.key) < self._most[d] and (load.orders[0] < self.real) == (o < self.real):
+            if len(load.key) < self.most[d] and (load.orders[0] < self.real) == (o < self.real):
                 key = tuple(sorted((*load.key, o)))
                 merged = self.loads.best(key, heading if at == 0 else NOWHERE)
                 if merged is not None:
