@@ -81,10 +81,6 @@ class Schedule:
         """What it costs to give an order to this driver after another was told."""
         return self.settings.told_ms if self.told[o] not in (NOBODY, d) else 0
 
-    def most(self, d: int) -> int:
-        """Orders a trip of this driver's."""
-        return self._most[d]
-
     def allows(self, o: int, d: int) -> bool:
         """Whether people and vehicles let this driver take the order at all."""
         return self._only[o] in (NOBODY, d) and d not in self._barred[o] and self.most[d] > 0
@@ -252,7 +248,7 @@ class Schedule:
 
     def _set(self, d: int, route: Route) -> None:
         self.routes[d] = route
-        packed = all(len(load.key) >= self._most[d] for load in route.loads)
+        packed = all(len(load.key) >= self.most[d] for load in route.loads)
         self._reach.moved(d, route.marks[-1][0], route.marks[-1][1], len(route.loads), packed=packed)
 
     def _carry(self, o: int, d: int) -> None:

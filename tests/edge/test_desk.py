@@ -341,6 +341,19 @@ async def test_candidates_and_preview_agree_on_who_is_there(counter: Counter) ->
     assert (await counter.ask("preview", order_ids=[order["id"]], driver_id="d-1"))[0] == 409
 
 
+async def test_what_was_learned_is_told_store_by_store(counter: Counter) -> None:
+    order = await counter.placed(ready_ms=T0 + 10 * MINUTE)
+    counter.runner.clock.at_ms = T0 + 13 * MINUTE  # type: ignore[attr-defined]  # a test turns it
+    assert (await counter.command("ready", order))[0] == 200
+    body = await counter.body("learned", mall_id="plaza")
+    assert (body["mall_id"], body["learning"], body["used"], body["ready_scored"]) == ("plaza", True, True, 1)
+    macys, zara = body["stores"]
+    assert (macys["store_id"], macys["promise_error_ms"]) == ("macys", 3 * MINUTE)
+    assert 0 < zara["late_ms"] < macys["late_ms"] < 3 * MINUTE
+    assert (await counter.ask("learned", mall_id="nowhere"))[0] == 404
+    assert (await counter.ask("learned"))[0] == 422
+
+
 async def test_hexes_are_geojson_with_the_layers_asked_for(counter: Counter) -> None:
     await counter.placed()
     hexes = await counter.body("hexes", mall_id="plaza", layers=["supply", "demand"])

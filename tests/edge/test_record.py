@@ -269,3 +269,21 @@ def test_a_real_recording_without_people_replays_to_its_own_hash(tmp_path: Path)
 def test_a_directory_that_is_missing_above_the_recording_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=f"^there is no directory {tmp_path / 'none'}: "):
         record(a_journal(), Cut(), tmp_path / "none" / "all.ndjson.zst")
+
+
+# ---------------------------------------------------------------- what was learned
+
+
+def test_what_was_learned_before_a_cut_comes_along_and_no_other_malls(tmp_path: Path) -> None:
+    journal = of_fixture("two-malls")
+    from_ms = next(entry.at_ms for entry in journal.entries(25_000))
+    out = tmp_path / "mall.ndjson.zst"
+    companion = record(journal, Cut(from_ms=from_ms, mall_id="baybrook", pseudonymise=True), out)
+    with FixtureReader(out) as fixture:
+        start = fixture.header.start
+    assert start is not None
+    assert set(start.learned.malls) == {"baybrook"}
+    assert start.learned.malls["baybrook"].drive_score.n > 0
+    assert start.learned.legs.keys() <= start.drivers.keys()
+    assert start.learned.legs, "somebody was on the way to a door"
+    assert replay(out).hash == companion.hash
