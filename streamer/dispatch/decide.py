@@ -25,6 +25,8 @@ JOIN_MS = 120_000
 COUNTER_PATIENCE_MS, SHORT_PATIENCE_MS = 6 * 60_000, 2 * 60_000
 """A driver with other orders waits this long at a counter, less when one of them is at risk; then the late order goes
 back, and the rest leaves."""
+RESTART_MS = 20 * 60_000
+"""An order that goes back needs so much slack: another driver has to come for it."""
 NO_DIGITS = str.maketrans("", "", "0123456789")
 """Minutes in a reason run down by themselves: that is no news."""
 FAR_DEARER = 2.0
@@ -147,6 +149,8 @@ class Look:
                 continue
             driver = state.drivers[order.driver_id or ""]
             waited_ms = self.at_ms - (order.arrived_pickup_ms or self.at_ms)
+            if order.due_ms - (order.eta_dropoff_ms or 0) < RESTART_MS:
+                continue  # Who has no time to begin again is waited for.
             others = [state.orders[other] for other in driver.order_ids if other != order.id]
             hurry = any(other.due_ms - (other.eta_dropoff_ms or 0) < SAFETY_MS for other in others)
             if waited_ms < (SHORT_PATIENCE_MS if hurry else COUNTER_PATIENCE_MS):
