@@ -71,7 +71,7 @@ class PlanSettings(Struct, frozen=True, forbid_unknown_fields=True):
     trip_orders: int = 5
     trips_ahead: int = 3
     drivers_tried: int = 10
-    driver_minute: Weight = 0.2
+    driver_minute: Weight = 0.1
     """What a minute of a driver's driving and collecting is worth in minutes of one customer's waiting."""
     late_weight: Weight = 4.0
     """A minute past due on top of the waiting it is: a promise is broken."""
@@ -83,7 +83,7 @@ class PlanSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What an order that is only expected counts beside one that is placed; 0: nothing is expected."""
     multi_pickup_ms: int = 0
     """Stores at most this far from a trip's first may share it; 0: one store a trip, but for orders of several."""
-    effort: int = 300
+    effort: int = 500
     """Rounds of improvement."""
     explained: bool = True
     """Whether the plan says why, order by order."""

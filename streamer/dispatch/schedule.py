@@ -49,7 +49,8 @@ class Schedule:
         self._only = [NOBODY if order.only is None else index.get(order.only, len(index)) for order in self.orders]
         self._off_ms = [driver.off_ms + problem.service.pickup_ms // 2 for driver in self.drivers]
         self._home_ms = [driver.home_ms + problem.service.dropoff_ms // 2 for driver in self.drivers]
-        self._most = [min(driver.capacity, self.settings.trip_orders) for driver in self.drivers]
+        self.most = [min(driver.capacity, self.settings.trip_orders) for driver in self.drivers]
+        """Orders a trip, by driver."""
         self.heading = [self._heading(d) for d in range(len(self.drivers))]
         self.carrier = [NOBODY] * len(self.orders)
         self.cost_ms = sum(map(self.unserved_ms, range(len(self.orders))))
@@ -80,13 +81,9 @@ class Schedule:
         """What it costs to give an order to this driver after another was told."""
         return self.settings.told_ms if self.told[o] not in (NOBODY, d) else 0
 
-    def most(self, d: int) -> int:
-        """Orders a trip of this driver's."""
-        return self._most[d]
-
     def allows(self, o: int, d: int) -> bool:
         """Whether people and vehicles let this driver take the order at all."""
-        return self._only[o] in (NOBODY, d) and d not in self._barred[o] and self._most[d] > 0
+        return self._only[o] in (NOBODY, d) and d not in self._barred[o] and self.most[d] > 0
 
     # ------------------------------------------------------------ what a route costs
 
@@ -184,7 +181,7 @@ class Schedule:
         """Every way: into a load there is, or as a load of its own."""
         heading = self.heading[d]
         for at, load in enumerate(loads):
-            if len(load.key) < self._most[d] and (load.orders[0] < self.real) == (o < self.real):
+            if len(load.key) < self.most[d] and (load.orders[0] < self.real) == (o < self.real):
                 key = tuple(sorted((*load.key, o)))
                 merged = self.loads.best(key, heading if at == 0 else NOWHERE)
                 if merged is not None:
@@ -251,7 +248,7 @@ class Schedule:
 
     def _set(self, d: int, route: Route) -> None:
         self.routes[d] = route
-        packed = all(len(load.key) >= self._most[d] for load in route.loads)
+        packed = all(len(load.key) >= self.most[d] for load in route.loads)
         self._reach.moved(d, route.marks[-1][0], route.marks[-1][1], len(route.loads), packed=packed)
 
     def _carry(self, o: int, d: int) -> None:

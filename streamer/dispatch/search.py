@@ -50,7 +50,7 @@ def begin(schedule: Schedule, orders: Sequence[int]) -> None:
     for d, heading in enumerate(schedule.heading):
         if heading != NOWHERE:
             theirs = [o for o in orders if schedule.told[o] == d and schedule.allows(o, d)]
-            schedule.assign_load(d, _under_way(schedule, theirs, heading))
+            schedule.assign_load(d, _under_way(schedule, d, theirs))
     for o in orders:
         told = schedule.told[o]
         if told != NOBODY and schedule.carrier[o] == NOBODY:
@@ -71,7 +71,7 @@ def _begin_from_last(schedule: Schedule, orders: Sequence[int]) -> None:
     for driver_id, order_ids in schedule.problem.last:
         d = drivers.get(driver_id, NOBODY)
         theirs = sorted(free[order_id] for order_id in order_ids if order_id in free)
-        if d == NOBODY or not theirs or schedule.routes[d].loads or len(theirs) > schedule.most(d):
+        if d == NOBODY or not theirs or schedule.routes[d].loads or len(theirs) > schedule.most[d]:
             continue
         load = schedule.loads.best(tuple(theirs)) if all(schedule.allows(o, d) for o in theirs) else None
         if load is not None and schedule.fits(d, schedule.start(d), (load,)):
@@ -80,11 +80,12 @@ def _begin_from_last(schedule: Schedule, orders: Sequence[int]) -> None:
                 free.pop(order_id, None)
 
 
-def _under_way(schedule: Schedule, theirs: list[int], heading: int) -> Load:
-    """What a driver under way collects: all it was told, or as many of it as may share a trip from there."""
-    orders = schedule.orders
+def _under_way(schedule: Schedule, d: int, theirs: list[int]) -> Load:
+    """What a driver under way collects: all it was told, or as many of it as fit and may share a trip from there."""
+    orders, heading = schedule.orders, schedule.heading[d]
     theirs.sort(key=lambda o: (orders[o].pickups[0] != heading, orders[o].ready_ms, o))
-    loads = (schedule.loads.best(tuple(sorted(theirs[:count])), heading) for count in range(len(theirs), 0, -1))
+    counts = range(min(len(theirs), schedule.most[d]), 0, -1)
+    loads = (schedule.loads.best(tuple(sorted(theirs[:count])), heading) for count in counts)
     return next(load for load in loads if load is not None)
 
 

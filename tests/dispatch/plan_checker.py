@@ -31,7 +31,7 @@ def _driver(problem: Problem, plan: Plan, driver: PlanDriver) -> list[str]:
         carried = [orders[order_id] for order_id in trip.order_ids]
         stands = under_way and number == 0 and all(order.told == driver.id for order in carried)
         found += [f"{order.id} may not go to {driver.id}" for order in carried if not _may(driver, order)]
-        if len(carried) > min(driver.capacity, problem.settings.trip_orders) and not stands:
+        if len(carried) > min(driver.capacity, problem.settings.trip_orders):
             found.append(f"{driver.id} carries {len(carried)}")
         if not _may_share(problem, carried):
             found.append(f"{trip.order_ids} share a trip")

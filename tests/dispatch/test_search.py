@@ -189,3 +189,10 @@ def test_no_order_and_no_driver_are_plans_too() -> None:
     assert plan(on_a_line([0], [], [a_driver("d", 0)])).trips == {}
     made = plan(on_a_line([0, 1], [an_order("o", 0, 1)], []))
     assert (made.unserved, made.verdicts[0].why) == (("o",), "there is no driver")
+
+
+def test_a_driver_under_way_who_was_told_more_than_fits_leaves_the_rest_to_others() -> None:
+    orders = [an_order(f"o{n}", 0, 1, ready_min=n, told="d") for n in range(3)]
+    made = plan(on_a_line([0, 5, 0], orders, [a_driver("d", 2, capacity=2, heading=0), a_driver("e", 2)]))
+    assert len(made.trips["d"][0].order_ids) <= 2
+    assert made.unserved == ()

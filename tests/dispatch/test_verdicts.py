@@ -48,7 +48,7 @@ def test_words_agree_with_the_trips(problem: Problem) -> None:
 def test_each_term_is_what_it_says() -> None:
     """Ready at 0, collected at 3 + 2 and off at 7: waits 5; 10 to the door and 2 there, due at 15: 4 late."""
     order = an_order("o", 0, 1, ready_min=0, due_ms=15 * MINUTE, earliest_ms=14 * MINUTE, told="gone")
-    found = verdict(on_a_line([0, 10, 3], [order], [a_driver("d", 2, doubt_ms=MINUTE)]), "o")
+    found = verdict(on_a_line([0, 10, 3], [order], [a_driver("d", 2, doubt_ms=MINUTE)], driver_minute=0.2), "o")
     work_min = 3 + 4 + 10 + 4
     wanted = {"wait": 5.0, "detour": 0.0, "lateness": 4 * 4.0, "drive": 0.2 * work_min, "change": 0.0, "doubt": 1.0}
     assert found.terms == pytest.approx(wanted)
@@ -62,7 +62,7 @@ def test_who_was_told_before_costs_a_change() -> None:
 
 def test_regret_is_what_the_second_driver_would_add() -> None:
     drivers = [a_driver("far", 2), a_driver("near", 3)]
-    found = verdict(on_a_line([0, 5, 20, 1], [an_order("o", 0, 1, ready_min=0)], drivers), "o")
+    found = verdict(on_a_line([0, 5, 20, 1], [an_order("o", 0, 1, ready_min=0)], drivers, driver_minute=0.2), "o")
     assert (found.second_id, found.regret_min) == ("far", pytest.approx(19 * 1.2))
     assert verdict(on_a_line([0, 5, 1], [an_order("o", 0, 1)], [a_driver("d", 2)]), "o").second_id is None
 
