@@ -25,6 +25,9 @@ JOIN_MS = 120_000
 COUNTER_PATIENCE_MS, SHORT_PATIENCE_MS = 6 * 60_000, 2 * 60_000
 """A driver with other orders waits this long at a counter, less when one of them is at risk; then the late order goes
 back, and the rest leaves."""
+RESTART_MS = 20 * 60_000
+"""An order goes back with so much slack, for another driver has to come for it; with less it is waited for, unless the
+others have even less."""
 NO_DIGITS = str.maketrans("", "", "0123456789")
 """Minutes in a reason run down by themselves: that is no news."""
 FAR_DEARER = 2.0
@@ -148,10 +151,10 @@ class Look:
             driver = state.drivers[order.driver_id or ""]
             waited_ms = self.at_ms - (order.arrived_pickup_ms or self.at_ms)
             others = [state.orders[other] for other in driver.order_ids if other != order.id]
-            hurry = any(other.due_ms - (other.eta_dropoff_ms or 0) < SAFETY_MS for other in others)
-            if waited_ms < (SHORT_PATIENCE_MS if hurry else COUNTER_PATIENCE_MS):
+            least_ms = min(map(_slack_ms, others), default=0)
+            if not others or waited_ms < (SHORT_PATIENCE_MS if least_ms < SAFETY_MS else COUNTER_PATIENCE_MS):
                 continue
-            if not others or not self._may_take_back(order, driver):
+            if _slack_ms(order) < min(RESTART_MS, least_ms) or not self._may_take_back(order, driver):
                 continue
             reason = f"its store is not ready after {_minutes(waited_ms)} min, and {len(others)} more wait for it"
             self.commands.append(
@@ -255,6 +258,10 @@ def differs(known: Advice, new: Advice) -> bool:
         (known.eta_dropoff_ms, new.eta_dropoff_ms),
     )
     return any((a is None) != (b is None) or abs((a or 0) - (b or 0)) > SHOWN_MS for a, b in pairs)
+
+
+def _slack_ms(order: Order) -> int:
+    return order.due_ms - (order.eta_dropoff_ms or 0)
 
 
 def _minutes(ms: int) -> int:

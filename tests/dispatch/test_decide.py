@@ -132,7 +132,9 @@ def test_what_the_driver_stands_at_since_the_problem_was_made_is_not_moved() -> 
     order = urgent(bench)
     bench.command("assign", order, "d-1", actor="autopilot")
     problem = problem_of(bench.engine, "plaza", bench.at_ms, AUTO)
-    elsewhere = replace(plan(problem, 1), trips={"d-0": plan(problem, 1).trips["d-1"]})
+    made = plan(problem, 1)
+    (trips,) = made.trips.values()
+    elsewhere = replace(made, trips={"d-0": trips})
     assert decide(bench.engine, "plaza", problem, elsewhere, AUTO, bench.at_ms).commands
     bench.report("arrived_at_pickup", order)
     assert not decide(bench.engine, "plaza", problem, elsewhere, AUTO, bench.at_ms).commands
