@@ -11,7 +11,7 @@ from dash.development.base_component import Component
 from dashboard import formats
 from dashboard.panels.pieces import attributes
 
-TERM_COLOURS = 8
+TERM_COLOURS = 9
 """How many `--term-N` colours the palette has."""
 LEAST_MIN = 0.05
 """A term that is smaller everywhere is not worth a colour."""

@@ -111,8 +111,8 @@ class Forecast:
 
     def promised(self, order: Order) -> int | None:
         """When an order will be ready, told by nothing but its promise and what was learned before it."""
-        if order.ready_ms is None or not self.rules.use:
-            return order.ready_ms
+        if order.ready_ms is None:
+            return None
         beliefs = [self.store_belief(order.mall_id, store_id, order.ready_ms) for store_id in order.stores]
         late_ms, variance = beliefs[0].mean, beliefs[0].sd ** 2
         for belief in beliefs[1:]:

@@ -157,11 +157,7 @@ class Look:
             if _slack_ms(order) < min(RESTART_MS, least_ms) or not self._may_take_back(order, driver):
                 continue
             reason = f"its store is not ready after {_minutes(waited_ms)} min, and {len(others)} more wait for it"
-            self.commands.append(
-                OrderCommand(
-                    "unassign", order.id, order.version, AUTOPILOT, reason=reason, key=f"{self.at_ms}-{order.id}"
-                )
-            )
+            self.commands.append(OrderCommand("unassign", order.id, order.version, AUTOPILOT, reason=reason))
 
     def _may_take_back(self, order: Order, driver: Driver) -> bool:
         touched = touched_lately(order.touched_ms, self.at_ms, self.rules) or touched_lately(
@@ -174,7 +170,7 @@ class Look:
         company = f", {others + 1} orders on the trip" if others else ", alone"
         return OrderCommand(
             "assign" if order.status in QUEUED else "reassign", order.id, order.version, AUTOPILOT, driver.id,
-            position, reason=f"cost {explained.cost_min:.1f} min{company}", key=f"{self.at_ms}-{order.id}",
+            position, reason=f"cost {explained.cost_min:.1f} min{company}",
         )  # fmt: skip
 
     def _late_for_home(self, driver: Driver, trip: Trip) -> bool:

@@ -85,7 +85,8 @@ def problem_of(engine: Engine, mall_id: str, at_ms: int, rules: AutopilotRules) 
     seated = {seat.driver.id for seat in found.seats}
     plan_orders = []
     for number, order in enumerate(found.orders):
-        ready_ms = expected_ready_ms(order, forecast.promised(order), at_ms)
+        promised_ms = forecast.promised(order) if forecast.rules.use else order.ready_ms
+        ready_ms = expected_ready_ms(order, promised_ms, at_ms)
         counter, door = first_counter + number, first_door + number
         told = order.driver_id if order.driver_id in seated else None
         plan_orders.append(

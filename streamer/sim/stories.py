@@ -43,7 +43,7 @@ SATURDAY_RUSH = Script(
     orders=570,
     story=Story(
         sentence="A Saturday afternoon rush at Fashion Show, Las Vegas: orders come faster than drivers are free, "
-        "trips fill up, a few orders run late.",
+        "trips fill up, a store falls behind, a few orders run late.",
         warmup_ms=25 * MINUTE_MS,
         incidents=Incidents(
             stores=(StoreLate("fs-neiman-marcus", *_minutes(35, 60, 15)),),

@@ -168,7 +168,14 @@ def test_t08_every_route_refuses_every_role_below_its_own(product: Product) -> N
     for method, path, name in cells():
         for mall_id, order_id in foreign.items():
             driver_id = "d-1" if mall_id == HOME_MALL else "d-3"
-            address = PREFIX + path.format(order_id=order_id, driver_id=driver_id, message="ping", alarm_id="a-1")
+            named = {
+                "order_id": order_id,
+                "driver_id": driver_id,
+                "mall_id": mall_id,
+                "message": "ping",
+                "alarm_id": "a-1",
+            }
+            address = PREFIX + path.format(**named)
             # Wrong on purpose: who may would get 4xx for the body, who may not must hear of that alone.
             answer = clients[name].request(
                 method, address, params={"mall_id": mall_id}, json={} if method != "GET" else None

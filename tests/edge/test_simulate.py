@@ -124,3 +124,12 @@ def test_an_unknown_mall_or_story_is_refused_with_those_there_are(tmp_path: Path
         simulate_to_file(plain_script(["galleria"], 5, 5, 1.0, 1, T0), tmp_path / "day.ndjson.zst")
     with pytest.raises(ConfigurationError, match="there is no story sunday; known: saturday-rush"):
         named_script("sunday")
+
+
+def test_another_policy_makes_another_day_of_the_same_shoppers(tmp_path: Path) -> None:
+    made = {
+        policy: simulate_to_file(a_script(), tmp_path / f"{policy}.ndjson.zst", policy=policy)
+        for policy in ("plan", "nearest")
+    }
+    assert made["plan"].counts.orders == made["nearest"].counts.orders
+    assert made["plan"].hash != made["nearest"].hash

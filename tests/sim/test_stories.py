@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 import shapely
 
+from streamer.core.commands import AUTOPILOT
 from streamer.core.events import HandOver, OrderCommand, OrderPlaced, Ping, PingTaken, Report, Tick
 from streamer.sim.incidents import DriverTrouble
-from streamer.sim.policy import ACTOR
 from streamer.sim.stories import BAD_DAY, MINUTE_MS, SATURDAY_RUSH, STORIES, TWO_MALLS, Script
 from tests.sim.conftest import Lived
 
@@ -134,7 +134,7 @@ def test_people_and_autopilot_both_decide(bad_day: Lived) -> None:
         for _, entered, out in bad_day.lines
         if isinstance(entered, HandOver | OrderCommand) and getattr(entered, "action", "") != "ready"
     )
-    assert by[ACTOR] > 80
+    assert by[AUTOPILOT] > 80
     assert by["maya"] + by["jordan"] >= 5
     done = {
         (e.actor, getattr(e, "action", "hand_over"))
