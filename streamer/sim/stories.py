@@ -40,7 +40,7 @@ SATURDAY_RUSH = Script(
     play_ms=1_794_693_600_000,  # Saturday 2026-11-14 14:00 in Las Vegas (UTC-8) = 22:00 UTC
     hours=2.0,
     drivers=88,
-    orders=570,
+    orders=680,
     story=Story(
         sentence="A Saturday afternoon rush at Fashion Show, Las Vegas: orders come faster than drivers are free, "
         "trips fill up, a store falls behind, a few orders run late.",
