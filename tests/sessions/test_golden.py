@@ -21,6 +21,7 @@ from streamer.core.events import (
     OrderCommand,
     OrderPlaced,
     Ping,
+    PlanMade,
     Report,
     SetDuty,
     Tick,
@@ -100,8 +101,8 @@ class Sender:
 
     async def _by_link(self, item: Input) -> None:
         match item:
-            case Tick() | DriverRegistered():
-                # The floor's own timer and the accounts say these; they have no message.
+            case Tick() | DriverRegistered() | PlanMade():
+                # The floor's own timer, the accounts and the autopilot say these; they have no message.
                 self.runner.submit(item)
             case OrderPlaced(actor=actor, key=key):
                 await self._ask("place", actor, order=item, key=key)
