@@ -43,6 +43,7 @@ LIGHT: Final = {
     "term-6": "#6b7785",
     "term-7": "#a5517f",
     "term-8": "#5d7a2c",
+    "term-9": "#8a5a3c",
 }
 DARK: Final = {
     "ground": "#0d1217",
@@ -78,6 +79,7 @@ DARK: Final = {
     "term-6": "#95a2b0",
     "term-7": "#dd8fb9",
     "term-8": "#a3c267",
+    "term-9": "#cfa07f",
 }
 
 # Colours of the Plotly traces. They are drawn once and never restyled, so they must do in both schemes.
