@@ -43,16 +43,16 @@ class RequestProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # on
 
     def data_received(self, data: bytes) -> None:
         """Takes what came; the time of a request's head runs from its first byte."""
-        if self._is_idle():
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD:
-                self.transport.abort()
-                return
-            if self._head_timer is None:
-                self._wait()
+        if self._is_idle() and self._head_timer is None:
+            self._wait()
         super().data_received(data)
         if not self._is_idle():
             self._settle()
+        elif self.cycle is None or not self.cycle.more_body:
+            # Still no whole head. A body that goes on after an early answer does not count: a cut would lose the answer.
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Waits for nothing any more."""
