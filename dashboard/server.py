@@ -49,7 +49,7 @@ class RequestProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # on
         if not self._is_idle():
             self._settle()
         elif self.cycle is None or not self.cycle.more_body:
-            # Still no whole head. A body that goes on after an early answer does not count: a cut would lose the answer.
+            # Still no whole head. A body that goes on after an early answer is none: a cut would lose the answer.
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
                 self.transport.abort()

@@ -19,6 +19,6 @@ ROLES: Final[Mapping[str, Role]] = {
     "autopilot.show": "viewer",
     "autopilot.open_dialog": "viewer",
     "autopilot.fill": "viewer",
-    "autopilot.save": "ops-lead",
+    "autopilot.save": "viewer",
 }
-"""By module and function."""
+"""By module and function. `autopilot.save` is for everybody to press: it says who may, and the streamer lets no other."""

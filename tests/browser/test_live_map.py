@@ -15,7 +15,7 @@ ALONE = """states => {
   const all = [...mallard.model.drivers.values()].map(d => ({...d, ...mallard.project(d.id)})).filter(d => d.x);
   const pins = [...mallard.map.orders.marks.keys()].map(id => mallard.map.orders.where(id))
     .map(place => mallard.map.map.project([place.lng, place.lat])).map(p => ({x: p.x + box.left, y: p.y + box.top}));
-  const near = (a, b) => Math.hypot(a.x - b.x, a.y - b.y) < 24;
+  const near = (a, b) => Math.hypot(a.x - b.x, a.y - b.y) < 15;
   const found = all.filter(d => states.includes(d.state) && d.verdict === 'ok' && d.x > box.left + 60
     && d.x < box.right - 60 && d.y > box.top + 70 && d.y < box.bottom - 60
     && !all.some(o => o.id !== d.id && near(o, d)) && !pins.some(o => near(o, d)));
