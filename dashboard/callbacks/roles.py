@@ -21,4 +21,7 @@ ROLES: Final[Mapping[str, Role]] = {
     "autopilot.fill": "viewer",
     "autopilot.save": "viewer",
 }
-"""By module and function. `autopilot.save` is for everybody to press: it says who may, and the streamer lets no other."""
+"""By module and function.
+
+`autopilot.save` is for everybody to press: it says who may, and the streamer lets no other.
+"""
