@@ -200,8 +200,8 @@ class Look:
     def _why(self, driver: Driver, trip: Trip, order_id: str) -> str:
         others = [other for other in trip.order_ids if other != order_id]
         company = f"shares a trip with {', '.join(others)}" if others else "alone on its trip"
-        dues = [self.orders[other].due_ms for other in trip.order_ids if other in self.orders]
-        late = sum(eta_ms > due_ms for eta_ms, due_ms in zip(trip.dropoff_ms, dues, strict=False))
+        etas = zip(trip.order_ids, trip.dropoff_ms, strict=True)
+        late = sum(other in self.orders and eta_ms > self.orders[other].due_ms for other, eta_ms in etas)
         company += f", {late} late" if late else ", nobody late"
         seat = self.seats.get(driver.id)
         free_ms = seat.free_ms if seat is not None else self.at_ms
