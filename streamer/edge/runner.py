@@ -455,7 +455,9 @@ def _call(receiver: Callable[..., None], *arguments: object) -> None:
     try:
         receiver(*arguments)
     except Exception as error:
-        log.error("receiver_failed", receiver=getattr(receiver, "__qualname__", repr(receiver)), exc_info=error)
+        # By its name alone: what it was made with may say where a driver is.
+        named = getattr(receiver, "func", receiver)
+        log.error("receiver_failed", receiver=getattr(named, "__qualname__", type(named).__name__), exc_info=error)
 
 
 __all__ = ["INTERNAL", "STORAGE_FULL", "Heard", "Hook", "Runner", "Sink", "Then"]

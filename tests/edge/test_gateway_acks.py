@@ -1,9 +1,13 @@
 """When sockets acknowledge: not before their instant, soon after it, together, and once for each time they asked."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from typing import Any
+
+import uvloop
 
 from streamer.edge.gateway.acks import ROUND_S, AckRounds
 from tests.faults.simulation.loop import SimulatedLoop
@@ -90,3 +94,29 @@ def test_who_waits_again_while_acknowledging_is_called_again() -> None:
     at_s = [at_s for at_s, _ in in_simulated_time(main)]
     assert len(at_s) == 4
     assert all(0.3 <= later - earlier <= 0.3 + ROUND_S + 1e-3 for earlier, later in pairwise(at_s))
+
+
+def test_a_round_that_is_overdue_keeps_nobody_waiting() -> None:
+    """Of an instant that has come, uvloop makes no timer, but a handle that knows no instant."""
+    noted: list[tuple[float, str]] = []
+    gone = asyncio.Event()
+
+    async def main() -> None:
+        rounds, loop = AckRounds(), asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: noted.append((loop.time(), str(context["exception"]))))
+
+        class Slow(Someone):
+            def acknowledge(self) -> None:
+                super().acknowledge()
+                time.sleep(2 * ROUND_S)
+                loop.call_later(60, gone.set).cancel()  # From here on the loop knows how late it is.
+                loop.call_soon(lambda: rounds.wait(Someone(noted, "later"), loop.time() + 0.001))
+                loop.call_later(5 * ROUND_S, gone.set)
+
+        first_s = math.ceil(loop.time() / ROUND_S) * ROUND_S + 0.001
+        rounds.wait(Slow(noted, "slow"), first_s)
+        rounds.wait(Someone(noted, "overdue"), first_s + ROUND_S)
+        await gone.wait()
+
+    uvloop.run(main())
+    assert [name for _, name in noted] == ["slow", "overdue", "later"]

@@ -158,6 +158,7 @@ def is_full(runner: Runner) -> bool:
 def hold_lock(path: str, seconds: float, held: Any) -> None:
     """Another program that begins to write, and takes its time."""
     connection = apsw.Connection(path)
+    connection.set_busy_timeout(5_000)  # The streamer may be in the middle of a commit.
     connection.execute("BEGIN IMMEDIATE")
     held.set()
     time.sleep(seconds)
@@ -176,7 +177,7 @@ async def test_f07_another_programs_lock_is_a_retryable_refusal_and_holds_up_nob
         await fleet.heard(lambda: len(fleet.acked.pings) > 20)
         holder = spawn.Process(target=hold_lock, args=(str(data / "journal.db"), LOCKED_S, held))
         holder.start()
-        await asyncio.to_thread(held.wait)
+        assert await asyncio.to_thread(held.wait, 20)
         lags_s = [await lag_s(fleet) for _ in range(int(LOCKED_S / 0.05))]
         assert {(nack["code"], nack["retryable"]) for nack in fleet.nacks} == {("storage_full", True)}
         await asyncio.to_thread(holder.join)

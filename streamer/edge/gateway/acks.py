@@ -25,7 +25,9 @@ class AckRounds:
         self._now: list[Acknowledging] = []
         self._rounds: dict[int, list[Acknowledging]] = {}
         """By their number: instants of the loop's clock, in rounds since it began."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_s = math.inf
+        """When the timer goes; a loop need not say so of one that is due at once."""
 
     def wait(self, who: Acknowledging, from_s: float) -> None:
         """Have `who` acknowledge at or soon after an instant of the loop's clock, or, when that has passed, in the
@@ -39,11 +41,13 @@ class AckRounds:
             return
         number = math.ceil(from_s / ROUND_S)
         self._rounds.setdefault(number, []).append(who)
-        if self._timer is None:
-            self._timer = loop.call_at(number * ROUND_S, self._go_round)
-        elif number * ROUND_S < self._timer.when():
+        if number * ROUND_S < self._timer_s:
+            self._set_timer(number * ROUND_S)
+
+    def _set_timer(self, at_s: float) -> None:
+        if self._timer is not None:
             self._timer.cancel()
-            self._timer = loop.call_at(number * ROUND_S, self._go_round)
+        self._timer, self._timer_s = asyncio.get_running_loop().call_at(at_s, self._go_round), at_s
 
     def _go_now(self) -> None:
         now, self._now = self._now, []
@@ -51,12 +55,11 @@ class AckRounds:
             who.acknowledge()
 
     def _go_round(self) -> None:
-        self._timer = None
-        loop = asyncio.get_running_loop()
+        self._timer, self._timer_s = None, math.inf
         # Timers of the loop count in milliseconds, and may be early by a part of one.
-        last = math.floor(loop.time() / ROUND_S + 0.1)
+        last = math.floor(asyncio.get_running_loop().time() / ROUND_S + 0.1)
         for number in sorted(number for number in self._rounds if number <= last):
             for who in self._rounds.pop(number):
                 who.acknowledge()
-        if self._rounds and self._timer is None:
-            self._timer = loop.call_at(min(self._rounds) * ROUND_S, self._go_round)
+        if self._rounds and min(self._rounds) * ROUND_S < self._timer_s:
+            self._set_timer(min(self._rounds) * ROUND_S)
