@@ -39,6 +39,7 @@ class DirectConnection(ServerConnection):
         self.fault: Exception | None = None
         """What the sink raised; the socket was then closed with 1011."""
         self._claimed = False
+        self._limit = 2**63
         self.is_open = False
         """Whether messages are taken; a cheaper thing to ask than the library's `state`."""
         self._sink: Sink | None = None
@@ -66,7 +67,8 @@ class DirectConnection(ServerConnection):
         Returns False, and changes nothing, when the peer sent more than its request without waiting for the answer,
         which RFC 6455 §4.1 forbids: the library may then be in the middle of a frame.
         """
-        self._claimed = self.is_open = not self._spoke_early
+        self._claimed = not self._spoke_early
+        self._limit = self.protocol.max_message_size or self._limit
         return self._claimed
 
     def listen(self, sink: Sink) -> None:
@@ -81,7 +83,7 @@ class DirectConnection(ServerConnection):
 
     def say(self, *texts: bytes) -> None:
         """Write text frames at once, in one piece; when the connection is no longer open they are dropped."""
-        if self.protocol.state is OPEN and texts and not self.transport.is_closing():
+        if self.is_open and texts and not self.transport.is_closing():
             self.transport.write(b"".join([_framed(text) for text in texts]) if len(texts) > 1 else _framed(texts[0]))
 
     @property
@@ -108,7 +110,6 @@ class DirectConnection(ServerConnection):
         if self.protocol.state is OPEN:
             self.protocol.send_close(code, reason)
             self.send_data()
-            self._note_end()
 
     async def ended(self, timeout_s: float) -> None:
         """Return when the connection is lost; a peer that takes longer than `timeout_s` to agree is cut off."""
@@ -123,7 +124,7 @@ class DirectConnection(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes off the network: messages to the sink, the unusual to the library."""
-        if not self.is_open or self.protocol.state is not OPEN:
+        if not self.is_open:
             if self.protocol.state is State.CONNECTING:
                 self._note_request(data)
             self._to_library(data)
@@ -144,6 +145,14 @@ class DirectConnection(ServerConnection):
         self.is_open = False
         self._tail.clear()
         super().connection_lost(exc)
+
+    def send_data(self) -> None:
+        """Writes what the library has to say; that is how it comes to be open, and not to be, whoever wanted it so."""
+        super().send_data()
+        if self._claimed and self.protocol.state > OPEN:
+            self._note_end()
+        elif self._claimed:
+            self.is_open = self.protocol.state is OPEN
 
     def process_event(self, event: Event) -> None:
         """Takes what the library made of the bytes: requests and control frames are its own."""
@@ -171,7 +180,7 @@ class DirectConnection(ServerConnection):
 
     def _read(self, data: bytes) -> None:
         """Reads frame by frame; each is either delivered, or given to the library whole."""
-        at, end, limit = 0, len(data), self.protocol.max_message_size or 2**63
+        at, end, limit = 0, len(data), self._limit
         while at < end and self.is_open:
             first, body = data[at], at + 6
             if self._held:
@@ -207,8 +216,6 @@ class DirectConnection(ServerConnection):
             data = bytes(self._tail) + data
             self._tail.clear()
         super().data_received(data)
-        if self._claimed and self.protocol.state > OPEN:
-            self._note_end()
 
     def _join(self, frame: Frame) -> None:
         """Puts the fragments of a message together; the library has seen to it that they are in order."""
@@ -241,7 +248,6 @@ class DirectConnection(ServerConnection):
     def _refuse(self, code: CloseCode, reason: str) -> None:
         self.protocol.fail(code, reason)
         self.send_data()
-        self._note_end()
 
     def _note_end(self) -> None:
         self.is_open = False

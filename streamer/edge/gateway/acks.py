@@ -26,6 +26,7 @@ class AckRounds:
         self._rounds: dict[int, list[Acknowledging]] = {}
         """By their number: instants of the loop's clock, in rounds since it began."""
         self._timer: asyncio.Handle | None = None
+        self._running: asyncio.AbstractEventLoop | None = None
         self._timer_s = math.inf
         """When the timer goes; a loop need not say so of one that is due at once."""
 
@@ -33,7 +34,7 @@ class AckRounds:
         """Have `who` acknowledge at or soon after an instant of the loop's clock, or, when that has passed, in the
         loop's next turn: what comes of the same commit until then goes into the same ack.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._running or self._loop()
         if from_s <= loop.time():
             if not self._now:
                 loop.call_soon(self._go_now)
@@ -44,10 +45,15 @@ class AckRounds:
         if number * ROUND_S < self._timer_s:
             self._set_timer(number * ROUND_S)
 
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """Kept, since asking costs a system call, and every ping asks."""
+        self._running = asyncio.get_running_loop()
+        return self._running
+
     def _set_timer(self, at_s: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._timer_s = asyncio.get_running_loop().call_at(at_s, self._go_round), at_s
+        self._timer, self._timer_s = self._loop().call_at(at_s, self._go_round), at_s
 
     def _go_now(self) -> None:
         now, self._now = self._now, []
@@ -57,7 +63,7 @@ class AckRounds:
     def _go_round(self) -> None:
         self._timer, self._timer_s = None, math.inf
         # Timers of the loop count in milliseconds, and may be early by a part of one.
-        last = math.floor(asyncio.get_running_loop().time() / ROUND_S + 0.1)
+        last = math.floor(self._loop().time() / ROUND_S + 0.1)
         for number in sorted(number for number in self._rounds if number <= last):
             for who in self._rounds.pop(number):
                 who.acknowledge()

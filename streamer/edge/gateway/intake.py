@@ -68,7 +68,7 @@ class Intake:
     def take(self, socket: Socket, message: bytes) -> None:
         """Reads one message; its pings wait for those that others send in the same turn of the loop."""
         if not self._in_turn:
-            self._begin_turn()
+            self._begin_turn(socket)
         pings, sockets, now_s = self._pings, self._sockets, self._began_s
         good = bad = 0
         if socket.rebuilt != self.runner.rebuilt:
@@ -111,12 +111,12 @@ class Intake:
         if self._room < 0 or (socket.was_clogged and socket.is_clogged):
             self._pause(socket)
 
-    def _begin_turn(self) -> None:
+    def _begin_turn(self, socket: Socket) -> None:
         self._in_turn = True
         self._turns += 1
         self._began_s = monotonic()
         self._measure_room()
-        asyncio.get_running_loop().call_soon(self._end_turn)
+        socket.loop.call_soon(self._end_turn)
 
     def _measure_room(self) -> None:
         self._room = min(self.settings.backlog_bound - self.runner.backlog, TURN_PINGS)
@@ -193,11 +193,12 @@ class Intake:
         self, sockets: Sequence[Socket], pings: Sequence[Ping], fixes: Sequence[int] | None, outputs: Sequence[Output]
     ) -> None:
         """`sockets` is whence each ping came; `fixes` are the phones' own `fix_ms`, where they were moved."""
-        for at, (socket, ping, output) in enumerate(zip(sockets, pings, outputs, strict=True)):
+        for socket, ping, output, fix_ms in zip(
+            sockets, pings, outputs, fixes or [ping.fix_ms for ping in pings], strict=True
+        ):
             if type(output) is PingTaken:
-                socket.took_ping(ping.driver_id, ping.seq, fixes[at] if fixes else ping.fix_ms)
+                socket.took_ping(ping.driver_id, ping.seq, fix_ms)
             elif isinstance(output, Refused):
-                fix_ms = fixes[at] if fixes else ping.fix_ms
                 socket.refuse(error_about(ping, "internal", output.message, fix_ms), output.code, output.retryable)
 
     def _hand_in_report(self, socket: Socket, report: Report) -> None:

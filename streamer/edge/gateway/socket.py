@@ -63,7 +63,8 @@ class Socket:
         self.rebuilt = 0
         """The runner's count of rebuilds when `voices` began: what it rests on may be gone after the next."""
         self.taken = self.refused = 0
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
+        """Kept, since asking costs a system call, and every ping asks."""
         self._rounds = rounds
         self._next_ack_s = 0.0
         """The earliest instant of the next ack, of the loop's clock."""
@@ -76,7 +77,7 @@ class Socket:
         self._due_fixes: dict[str, int] = {}
         """Drivers with pings to acknowledge that have no `seq`, and the latest such `fix_ms`."""
         self._stalling: asyncio.TimerHandle | None = None
-        now_s = self._loop.time()
+        now_s = self.loop.time()
         self._bad_frames = TokenBucket(settings.bad_frames_per_min / 60, settings.bad_frames_per_min, now_s)
         self._refusals = TokenBucket(settings.refusals_per_min / 60, settings.refusals_per_min, now_s)
 
@@ -103,7 +104,7 @@ class Socket:
         if unread > self.settings.write_hard_bytes:
             self.connection.transport.abort()
         elif self.was_clogged and self._stalling is None:
-            self._stalling = self._loop.call_later(self.settings.slow_grace_s, self._judge_reader)
+            self._stalling = self.loop.call_later(self.settings.slow_grace_s, self._judge_reader)
 
     def took_ping(self, driver_id: str, seq: int | None, fix_ms: int) -> None:
         """A ping is durable (or was already): it is acknowledged as soon as the last ack is old enough.
@@ -137,7 +138,7 @@ class Socket:
         self._due_fixes.clear()
         if acks and self.is_open:
             self._ack(*acks)
-            self._next_ack_s = self._loop.time() + self.settings.ack_interval_s
+            self._next_ack_s = self.loop.time() + self.settings.ack_interval_s
 
     def took_report(self, driver_id: str, report_id: str) -> None:
         """A report is durable."""
@@ -162,14 +163,14 @@ class Socket:
     def limit(self, error: WireError) -> None:
         """Answers a message over its driver's rate, or closes a driver that does not stop."""
         # A gateway carries many drivers, and one of them must not silence the rest.
-        if self.owner.kind == "driver" and not self._refusals.take(self._loop.time()):
+        if self.owner.kind == "driver" and not self._refusals.take(self.loop.time()):
             self.close(Close.FLOODING, "too many messages")
         else:
             self.refuse(error, "rate_limited", retryable=True)
 
     def count_bad_frame(self) -> None:
         """One more frame with an error in it; too many close the socket."""
-        if not self._bad_frames.take(self._loop.time()):
+        if not self._bad_frames.take(self.loop.time()):
             self.close(Close.BROKEN_RULES, "too many bad frames")
 
     def _ack(self, *acks: Ack) -> None:
