@@ -310,7 +310,7 @@ class Floor(RuleBasedStateMachine):
         assert state_hash(again.state) == self.bench.engine.hash()
 
 
-Floor.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+Floor.TestCase.settings = settings(max_examples=30, stateful_step_count=40)
 TestFloor = Floor.TestCase
 
 

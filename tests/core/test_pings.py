@@ -157,7 +157,7 @@ def test_a_ping_from_before_what_is_remembered_is_refused_and_not_called_known(o
     assert refusal(on_duty.do(a_ping(at_ms=on_duty.at_ms, seq=0))) == "too_old", "it is no longer known"
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     st.builds(
         a_ping, at_ms=st.integers(T0 - 5_000, T0 + 40_000), seq=st.none() | st.integers(1, 3),

@@ -273,7 +273,7 @@ class Happening:
                     bench.do(command)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(Happening.steps)
 def test_decisions_are_always_ones_the_engine_takes_and_break_no_hard_rule(
     steps: list[tuple[str, int, int, int]],

@@ -38,7 +38,7 @@ def driven(problem: Problem, sequence: tuple[int, ...], at_ms: int) -> tuple[int
     return leave_ms, found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_problems())
 def test_what_a_load_says_is_what_happens_whenever_the_driver_comes(problem: Problem) -> None:
     for size in (1, 2, 3):

@@ -24,26 +24,26 @@ def with_effort(problem: Problem, rounds: int) -> Problem:
     return replace(problem, settings=replace(problem.settings, effort=rounds))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(any_problems(), SEEDS)
 def test_every_plan_keeps_every_rule(problem: Problem, seed: int) -> None:
     assert faults(problem, plan(problem, seed)) == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(any_problems(), SEEDS)
 def test_the_same_seed_gives_the_same_plan(problem: Problem, seed: int) -> None:
     assert plan(problem, seed) == plan(problem, seed)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_problems(), SEEDS, st.lists(st.integers(0, 60), min_size=2, max_size=4))
 def test_more_effort_never_costs_more(problem: Problem, seed: int, efforts: list[int]) -> None:
     costs = [plan(with_effort(problem, rounds), seed).cost_ms for rounds in sorted(efforts)]
     assert all(later <= earlier + 0.01 for earlier, later in pairwise(costs))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(any_problems(), SEEDS, st.integers(0, 10))
 def test_a_search_that_is_stopped_is_one_of_less_effort(problem: Problem, seed: int, rounds: int) -> None:
     asked: list[None] = []

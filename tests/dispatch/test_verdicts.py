@@ -15,7 +15,7 @@ def verdict(problem: Problem, order_id: str) -> Verdict:
     return {one.order_id: one for one in plan(problem).verdicts}[order_id]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_problems())
 def test_terms_sum_to_the_cost_of_the_order_and_costs_to_the_cost_of_the_plan(problem: Problem) -> None:
     problem = replace(problem, expected=())
@@ -31,7 +31,7 @@ def test_terms_sum_to_the_cost_of_the_order_and_costs_to_the_cost_of_the_plan(pr
     assert total_min == pytest.approx(made.cost_ms / MINUTE, abs=0.05 * len(problem.orders))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_problems())
 def test_words_agree_with_the_trips(problem: Problem) -> None:
     made = plan(problem)

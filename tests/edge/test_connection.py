@@ -353,7 +353,7 @@ LAST = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     before=st.lists(st.one_of(whole_frames(), in_fragments(), CONTROL), max_size=8),
     last=LAST,

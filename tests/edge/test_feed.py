@@ -154,7 +154,7 @@ def test_snapshot_and_delta_texts_begin_with_their_kind() -> None:
     assert [text[:18] for text in texts] == [b'{"frame":"snapshot', b'{"frame":"delta","']
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_cut_at_random_a_reader_resumes_without_gap_or_repeat(seed: int) -> None:
     rng = random.Random(seed)

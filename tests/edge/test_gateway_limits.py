@@ -442,9 +442,7 @@ async def test_a_stalled_phone_does_not_hold_up_the_end(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- anything at all
 
 
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(frames=st.lists(st.binary(max_size=300) | st.text(max_size=300), min_size=1, max_size=20))
 def test_whatever_is_sent_the_next_ping_is_acknowledged(
     tmp_path_factory: pytest.TempPathFactory, frames: list[bytes | str]

@@ -88,7 +88,7 @@ def test_pings_lie_in_the_table_of_their_utc_day(tmp_path: Path) -> None:
     reader.close()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 150))
 def test_reading_can_start_anywhere(tmp_path_factory: pytest.TempPathFactory, after: int) -> None:
     _, entries = a_history()
@@ -326,7 +326,7 @@ def test_a_flipped_bit_anywhere_in_the_file_is_never_served_as_truth(tmp_path: P
 # ---------------------------------------------------------------- snapshots and recovery
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 100))
 def test_snapshot_and_tail_give_the_same_state_as_a_full_replay(
     tmp_path_factory: pytest.TempPathFactory, at: int

@@ -52,7 +52,7 @@ def committed(journal: SqliteJournal, records: list[Entry | PingRun]) -> None:
     journal.flush()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 7), max_size=30), st.integers(0, 60), st.sampled_from([1, DAY_MS // 4, 3 * DAY_MS]))
 def test_runs_come_back_as_entries_from_anywhere(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], after: int, step_ms: int

@@ -153,7 +153,7 @@ def test_a_truncated_frame_is_bad_json_at_every_length(whole: bytes) -> None:
     assert {the_error(whole[:length]).code for length in range(len(whole))} == {"bad_json"}
 
 
-fuzz = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fuzz = settings(suppress_health_check=[HealthCheck.too_slow])
 """Machines under load draw slowly; that is no finding."""
 
 

@@ -233,7 +233,7 @@ FRAMES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(texts=st.lists(FRAMES, min_size=1, max_size=20))
 def test_f15_whatever_hypothesis_thinks_of_is_answered(
     floor: tuple[Program, list[str]], runner: asyncio.Runner, texts: list[Text]

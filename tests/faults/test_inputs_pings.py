@@ -46,7 +46,7 @@ def walk(seq: int) -> Ping:
     return a_ping(at_ms=T0 + 5_000 * seq, north=0.0001 * seq, seq=seq)
 
 
-@settings(max_examples=max(60, SCALE.seeds // 4), deadline=None)
+@settings(max_examples=max(60, SCALE.seeds // 4))
 @given(seqs=streams())
 def test_f12_repeats_and_disorder_end_in_the_state_of_the_sorted_and_unique(seqs: list[int]) -> None:
     first, tidy = an_engine_on_duty(), an_engine_on_duty()

@@ -241,7 +241,7 @@ class TestF17OrderEvents:
 
         examples = max(60, SCALE.seeds // 10)
         # The same histories each time: else the count of steps reached would now and then fall short by chance.
-        chosen = settings(max_examples=examples, stateful_step_count=STEPS_EACH, deadline=None, derandomize=True)
+        chosen = settings(max_examples=examples, stateful_step_count=STEPS_EACH, derandomize=True)
         run_state_machine_as_test(OrderEvents, settings=chosen)
         assert set(refused) >= {"stale_assignment", "not_yours", "bad_transition", "version_conflict"}
         assert len(took) > len(LEGAL) * 0.8, f"never happened: {set(LEGAL) - set(took)}"
