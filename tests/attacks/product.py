@@ -165,6 +165,11 @@ class Product:
         with self.client("olga") as rest:
             return int(rest.get("/api/v1/state").json()["seq"])
 
+    def order_ids(self) -> set[str]:
+        """The orders there are."""
+        with self.client("olga") as rest:
+            return {str(order["id"]) for order in rest.get("/api/v1/orders", params={"limit": 500}).json()["items"]}
+
 
 def order_body(mall_id: str = HOME_MALL, **fields: Any) -> dict[str, Any]:
     """PROTOCOL's order body."""

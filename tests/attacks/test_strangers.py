@@ -91,7 +91,7 @@ async def test_t03_a_foreign_page_opens_no_socket_with_our_cookie(product: Produ
 
 
 def test_t04_a_foreign_page_changes_nothing_with_our_cookie(product: Product) -> None:
-    seq, page = product.seq(), product.page("dina")
+    orders, page = product.order_ids(), product.page("dina")
     order = order_body()
     bodies: list[dict[str, Any]] = [
         {"json": order}, {"data": {"mall_id": HOME_MALL}},
@@ -113,7 +113,7 @@ def test_t04_a_foreign_page_changes_nothing_with_our_cookie(product: Product) ->
             headers = {**page, "Sec-Fetch-Site": site}
             assert browser.post("/api/v1/orders", json=order, headers=headers).status_code == 403
         assert browser.post("/login", data={"name": "x"}, headers={"Origin": "https://evil.example"}).status_code == 403
-        assert product.seq() == seq
+        assert product.order_ids() == orders
         assert browser.post("/api/v1/orders", json=order, headers=page).status_code == 201
 
 

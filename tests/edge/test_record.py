@@ -186,8 +186,7 @@ def test_plans_and_rules_come_along_with_their_mall(tmp_path: Path, from_ms: int
     assert engine.state.autopilot == {"plaza": AutopilotRules("suggest")}
 
 
-@pytest.mark.parametrize("from_share", [None, 0.4])
-@pytest.mark.parametrize("mall_id", ["tysons-corner-center", "baybrook"])
+@pytest.mark.parametrize(("mall_id", "from_share"), [("tysons-corner-center", None), ("baybrook", 0.4)])
 def test_a_mall_of_a_real_recording_keeps_its_figures(tmp_path: Path, mall_id: str, from_share: float | None) -> None:
     journal = of_fixture("two-malls")
     entries = list(journal.entries())

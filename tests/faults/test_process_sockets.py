@@ -15,7 +15,7 @@ from tests.faults.invariants import check_all, lost_of
 
 DESCRIPTORS = 128
 CALLERS = 200
-NEVER_S = 2.0
+NEVER_S = 5.0
 """A caller that has no answer by then was left waiting."""
 AGAIN_S = 10.0
 
