@@ -34,6 +34,7 @@ window.mallard = window.mallard || {};
       /** @type {Object<string, number|null> | null} */ this.floorKpis = null;
       /** @type {Sign | null} */ this.sign = null;
       this.at_ms = 0;
+      this.halted = false; // a replay stands still
       this.received = -Infinity;
       this.frames = 0;
     }
@@ -56,6 +57,14 @@ window.mallard = window.mallard || {};
       this.frames += 1;
       if (this.frames % 600 === 0) this.#forgetOld(change);
       return change;
+    }
+
+    /** Nothing that is held is of the moment that is shown next. */
+    forget() {
+      this.drivers.clear();
+      this.orders.clear();
+      this.hexes.clear();
+      this.kpis.clear();
     }
 
     /** A snapshot replaces all that is held of its mall. */
@@ -108,7 +117,7 @@ window.mallard = window.mallard || {};
 
     /** The floor's instant now. @param {number} now @returns {number} */
     floorNow(now) {
-      if (!this.sign || this.sign.ended) return this.at_ms;
+      if (!this.sign || this.sign.ended || this.halted) return this.at_ms;
       const speed = this.sign.mode === 'replay' ? this.sign.speed : 1;
       return this.at_ms + Math.min(now - this.received, MAX_GUESS_MS) * speed;
     }

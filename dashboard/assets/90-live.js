@@ -119,7 +119,24 @@
 
   // ------------------------------------------------------------ frames
 
+  /** @type {string | null} */ let epoch = null;
+
+  /** A replay that was moved begins anew: what is held of the moment before must neither stay nor glide over. */
+  function begin(frame) {
+    if (mallard.page.name !== 'room' || frame.frame !== 'snapshot' || frame.epoch === epoch) return;
+    if (epoch !== null) {
+      const cells = [...mallard.model.hexes.values()].flatMap((held) => [...held.keys()]);
+      mallard.model.forget();
+      mallard.map.forget();
+      mallard.map.hexes.update(cells);
+      mallard.hands.moved();
+      mallard.queue.reset();
+    }
+    epoch = frame.epoch;
+  }
+
   function take(frame) {
+    begin(frame);
     const change = mallard.model.apply(frame, performance.now());
     mallard.frames = mallard.model.frames;
     mallard.map.update(change, shown, mallard.hands.selection);
@@ -189,14 +206,23 @@
     mallard.strip = new mallard.Strip(mallard.model);
     mallard.strip.onStale = (stale) => mallard.map.setStale(stale);
     mallard.queue = new mallard.Queue(mallard.model, act, shown);
-    mallard.feed = new mallard.Feed(take, link);
+    mallard.feed = new mallard.Feed(take, link, () => mallard.replay?.closed());
     document.addEventListener('input', (event) => { if (event.target.id === 'queue-search') mallard.queue.search(event.target.value); });
     mallard.showPane('map');
     bindHandles();
     fetchPlaces();
     mallard.feed.open();
-    const [[kind, id] = []] = new URLSearchParams(location.search);
-    if (['order', 'driver', 'mall'].includes(kind)) mallard.hands.open(kind, id);
+    const addressed = mallard.Hands.addressed();
+    if (addressed) mallard.hands.open(...addressed);
+    mallard.replay?.start();
+  }
+
+  /** A page without a floor: only the shell's own controls work. */
+  function startShell() {
+    mallard.model = new mallard.Model();
+    mallard.hands = new mallard.Hands(mallard.model, () => {});
+    wake();
+    mallard.gallery.start();
   }
 
   Object.assign(mallard, {
@@ -215,6 +241,9 @@
     malls(ids) { applyMalls(ids); },
     layer(name) { mallard.map.hexes.show(name); },
     outcome(outcome) { mallard.hands.outcome(outcome); },
+    replayOpened(opened) { mallard.gallery.opened(opened); },
+    replayStatus(answer) { mallard.replay?.take(answer); },
+    replayMarks(marks) { mallard.replay?.marks(marks); },
     handOver(clicks, handing, target) {
       if (!clicks || !handing) return window.dash_clientside.no_update;
       mallard.hands.decide({ action: 'hand_over', driver_id: handing.driver_id, ...(target && target !== 'queue' ? { to_driver_id: target } : {}) });
@@ -225,6 +254,8 @@
   const ready = setInterval(() => { // Dash draws the layout some time after this script runs
     if (!document.getElementById('queue-box') || !window.dash_clientside.set_props) return;
     clearInterval(ready);
-    start();
+    mallard.page.mark();
+    if (mallard.page.name === 'gallery') startShell();
+    else start();
   }, 30);
 })(window.mallard);
