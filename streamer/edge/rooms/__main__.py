@@ -64,6 +64,7 @@ async def _be(order: RoomOrder, folder: Path, secret: str) -> None:
             telling = asyncio.create_task(room.tell_readers(lambda readers: _say(RoomSaid(readers=readers))))
             await stopped
         opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
     finally:
         if telling is not None:
             telling.cancel()
@@ -77,7 +78,7 @@ def _say(said: RoomSaid) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - so that the interpreter's last flush does not fail
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - so that the interpreter's last flush does not fail
 
 
 if __name__ == "__main__":

@@ -197,19 +197,18 @@ class Watch:
 
     def _look_at_stores(self, engine: Engine, at_ms: int) -> None:
         """Once a sample: who is kept waiting, by store and by mall."""
-        waiting: dict[tuple[str, str], list[Order]] = {}
+        waiting: dict[tuple[str, ...], list[Order]] = {}
         for order in engine.state.orders.values():
             if order.status == "arrived_at_pickup" and order.arrived_pickup_ms is not None:
                 since_ms = max(order.arrived_pickup_ms, order.ready_ms or 0)
                 if at_ms - since_ms > WAIT_LONG_MS:
-                    for store_id in order.stores:
-                        waiting.setdefault((order.mall_id, store_id), []).append(order)
+                    waiting.setdefault((order.mall_id, *order.stores), []).append(order)
         for key in [key for key in self._open if key[0] == "store_late" and key[1:] not in waiting]:
             del self._open[key]
-        for (mall_id, store_id), orders in waiting.items():
+        for (mall_id, *stores), orders in waiting.items():
             names = {place.id: place.name for place in engine.floor.malls[mall_id].places}
-            text = f"{names.get(store_id, store_id)} late: {_count(len(orders))}"
-            self._raise("store_late", at_ms, mall_id, text, tuple(order.id for order in orders), mall_id, store_id)
+            text = f"{' and '.join(names.get(store, store) for store in stores)} late: {_count(len(orders))}"
+            self._raise("store_late", at_ms, mall_id, text, tuple(order.id for order in orders), mall_id, *stores)
         self._look_at_dwell(engine, at_ms)
 
     def _look_at_dwell(self, engine: Engine, at_ms: int) -> None:

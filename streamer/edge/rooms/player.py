@@ -136,8 +136,8 @@ class Player:
             self._end()
         self._feed.tick()
 
-    async def seek(self, at_ms: int) -> None:
-        """Go to any instant of the recording, playing on as before; return when there, or after `PATIENCE_S`.
+    async def seek(self, at_ms: int, patience_s: float = PATIENCE_S) -> None:
+        """Go to any instant of the recording, playing on as before; return when there, or after `patience_s`.
 
         A seek that is asked for meanwhile takes its place. What people did here is forgotten: this is the recording.
 
@@ -148,9 +148,10 @@ class Player:
         self._seeking_ms = min(max(at_ms, recording.start_ms), recording.end_ms)
         if self._seek is not None:
             self._seek.cancel()
+        self._set(self._now_ms(), self._clock.speed, self.playing)
         self._seek = seek = asyncio.create_task(self._go_to(self._seeking_ms))
         seek.add_done_callback(_look_at)
-        await asyncio.wait((seek,), timeout=PATIENCE_S)
+        await asyncio.wait((seek,), timeout=patience_s)
         if seek.done() and not seek.cancelled():
             seek.result()
 
@@ -218,10 +219,11 @@ class Player:
     async def _go_to(self, at_ms: int) -> None:
         try:
             engine, lines = await self.recorded_from(at_ms)
-        finally:
-            if self._seek is asyncio.current_task():
-                self._seeking_ms = None
-                self._changed.set()
+        except ConfigurationError:
+            self._seeking_ms = None
+            self._set(self._now_ms(), self._clock.speed, self.playing)
+            raise
+        self._seeking_ms = None
         self.runner.restart(engine)
         self.swap(Recorded(lines, engine.state))
         self._sign.ended = False
@@ -237,7 +239,8 @@ class Player:
         return min(self._clock.now_ms(), self.index.recording.end_ms)
 
     def _set(self, at_ms: int, speed: float, playing: bool) -> None:
-        self._clock.set(at_ms, speed, playing)
+        # On the way to another instant it stands.
+        self._clock.set(at_ms, speed, playing and self._seeking_ms is None)
         self.playing = self._sign.playing = playing
         self._sign.speed = speed
         self._changed.set()

@@ -34,6 +34,8 @@ from streamer.edge.sockets import serve_sockets
 log = structlog.get_logger("room")
 
 LOOPBACK = "127.0.0.1"
+PATIENCE_S = 2.0
+"""Whoever opens a room waits no longer than this for the instant it is to be at; it is on its way there then."""
 TELL_S = 0.5
 """How often it is looked whether the number of readers has changed."""
 
@@ -52,7 +54,7 @@ class Room:
         self.order = order
         recording = open_recording(order, folder)
         self.index = Index(recording, folder)
-        engine = self.index.engine.twin(self.index.state_at(0)[1].state)
+        _, engine = self.index.state_at(0)
         header = JournalHeader(SCHEMA, recording.malls, recording.settings, "a replay room", recording.start_ms)
         journal = RoomJournal(header)
         journal.append(Snapshot(engine.state.seq, engine.state.at_ms, dump_state(engine.state)))
@@ -81,7 +83,7 @@ class Room:
         self._tasks = [asyncio.create_task(part.run()) for part in (self.index, self.player, self.feed)]
         start_ms = self.index.recording.start_ms
         at_ms = self.order.at_ms
-        await self.player.seek(start_ms if at_ms is None else at_ms)
+        await self.player.seek(start_ms if at_ms is None else at_ms, PATIENCE_S)
         if at_ms is None:
             await self.player.play()
         self._server = await serve_sockets(self._handle, self._check, LOOPBACK, 0)
