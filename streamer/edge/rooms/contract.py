@@ -70,6 +70,7 @@ class RoomView(Struct, frozen=True):
     source: str
     kind: Kind
     name: str
+    story: str
     role: Role
     start_ms: int
     end_ms: int

@@ -42,6 +42,7 @@ class _Room(Struct, eq=False):
 
     order: RoomOrder
     source: str
+    story: str
     opened_ms: int
     opened_by: str
     child: asyncio.subprocess.Process | None = None
@@ -54,8 +55,8 @@ class _Room(Struct, eq=False):
         """As callers see it."""
         order = self.order
         return RoomView(
-            order.room, f"ws://127.0.0.1:{self.port}/v1/link", self.source, order.kind, order.name, order.role,
-            order.start_ms, order.end_ms, order.start_ms if order.at_ms is None else order.at_ms, self.opened_ms,
+            order.room, f"ws://127.0.0.1:{self.port}/v1/link", self.source, order.kind, order.name, self.story,
+            order.role, order.start_ms, order.end_ms, order.start_ms if order.at_ms is None else order.at_ms, self.opened_ms,
             self.opened_by, self.readers,
         )  # fmt: skip
 
@@ -95,7 +96,7 @@ class Keeper:
             room_id, kind, item.name, str(found.path.absolute()), item.role, item.start_ms, item.end_ms, at_ms
         )
         # Its place is taken from now on, whoever else asks meanwhile.
-        room = self._rooms[room_id] = _Room(order, item.id, opened_ms, opened_by, idle_s=time.monotonic())
+        room = self._rooms[room_id] = _Room(order, item.id, item.story, opened_ms, opened_by, idle_s=time.monotonic())
         try:
             await asyncio.wait_for(self._start(room), READY_S)
         except BaseException as error:
