@@ -59,7 +59,7 @@ def create_app(settings: Settings, build_pages: Callable[[FastAPI], Dash] | None
     relay = Relay(feed)
     link = Link(settings.link_url, settings.link_secret, feed, relay.publish)
     identities = Identities(link)
-    rooms = Rooms(link, settings.link_secret)
+    rooms = Rooms(link)
     answered: Counter[int] = Counter()
     server = _server(link, identities, rooms)
     server.include_router(probes(link, feed, relay, answered))

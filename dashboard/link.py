@@ -104,6 +104,11 @@ class Link:
         self._down = asyncio.Event()
 
     @property
+    def secret(self) -> str:
+        """That of the link; the rooms beside a floor have the same."""
+        return self._secret
+
+    @property
     def up(self) -> bool:
         """Whether the socket is open now."""
         return self._up.is_set()

@@ -82,17 +82,15 @@ class Room:
 
 
 class Rooms:
-    """All of them.
+    """All of them. They have the secret of the live floor's link.
 
     Args:
         live: the link to the live floor, which opens rooms and lists them.
-        secret: of the link; rooms have the same.
         clock: monotonic seconds.
     """
 
-    def __init__(self, live: Link, secret: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, live: Link, clock: Callable[[], float] = time.monotonic) -> None:
         self._live = live
-        self._secret = secret
         self._clock = clock
         self._open: dict[str, Room] = {}
 
@@ -136,7 +134,7 @@ class Rooms:
         return room
 
     def _start(self, listed: Listed) -> Room:
-        room = self._open[listed.room] = Room(listed, self._secret, self._clock)
+        room = self._open[listed.room] = Room(listed, self._live.secret, self._clock)
         room.keeping = asyncio.create_task(self._keep(room), name=f"room {listed.room}")
         return room
 

@@ -12,7 +12,7 @@
  *   address?: string}}} Order
  * @typedef {{order_id: string, word: string, reason?: string, driver_id?: string, trip?: string[], depart_ms?: number,
  *   leave_ms?: number, eta_dropoff_ms?: number}} Advice
- * @typedef {{mode: string, speed: number, fixture: string|null, clock_offset_ms: number, ended: boolean}} Sign
+ * @typedef {{mode: string, speed: number, fixture: string|null, clock_offset_ms: number, ended: boolean, playing: boolean}} Sign
  * @typedef {{mall_id: string, snapshot: boolean, drivers: string[], gone: string[], orders: string[],
  *   cells: string[], mode: boolean}} Change
  */
@@ -34,7 +34,7 @@ window.mallard = window.mallard || {};
       /** @type {Object<string, number|null> | null} */ this.floorKpis = null;
       /** @type {Sign | null} */ this.sign = null;
       this.at_ms = 0;
-      this.halted = false; // a replay stands still
+      this.halted = false; // paused a moment ago; frames will say so, too
       this.received = -Infinity;
       this.frames = 0;
     }
@@ -57,14 +57,6 @@ window.mallard = window.mallard || {};
       this.frames += 1;
       if (this.frames % 600 === 0) this.#forgetOld(change);
       return change;
-    }
-
-    /** Nothing that is held is of the moment that is shown next. */
-    forget() {
-      this.drivers.clear();
-      this.orders.clear();
-      this.hexes.clear();
-      this.kpis.clear();
     }
 
     /** A snapshot replaces all that is held of its mall. */
@@ -117,7 +109,7 @@ window.mallard = window.mallard || {};
 
     /** The floor's instant now. @param {number} now @returns {number} */
     floorNow(now) {
-      if (!this.sign || this.sign.ended || this.halted) return this.at_ms;
+      if (!this.sign || this.sign.ended || this.halted || this.sign.playing === false) return this.at_ms;
       const speed = this.sign.mode === 'replay' ? this.sign.speed : 1;
       return this.at_ms + Math.min(now - this.received, MAX_GUESS_MS) * speed;
     }

@@ -62,9 +62,7 @@ window.mallard = window.mallard || {};
     }
 
     play() {
-      if (!this.status) return;
-      if (this.status.ended && !this.status.playing) mallard.hands.tell('The recording has ended. Go back to see it again.');
-      else this.send({ do: this.status.playing ? 'pause' : 'play' });
+      if (this.status) this.send({ do: this.status.playing ? 'pause' : 'play' });
     }
 
     /** @param {number} speed */
@@ -125,6 +123,8 @@ window.mallard = window.mallard || {};
       if (!answer.status) return;
       const before = this.status;
       this.status = answer.status;
+      mallard.model.halted = !this.status.playing;
+      if (mallard.model.halted) mallard.model.at_ms = this.status.at_ms; // else the clock would go back when frames say so
       if (before && before.forked_at_ms === null && this.status.forked_at_ms !== null) this.#forked();
       if (this.status.seeking_ms) { document.body.dataset.seeking = 'true'; this.asked = performance.now() - LOOK_MS + 300; }
       this.tick();
@@ -149,7 +149,6 @@ window.mallard = window.mallard || {};
       const { status } = this;
       if (!this.gone && !document.hidden && performance.now() - this.asked > LOOK_MS) this.look();
       if (!status) return;
-      mallard.model.halted = !status.playing;
       const mall = mallard.firstMall();
       const at_ms = this.preview ?? status.seeking_ms ?? this.now();
       const clock = mallard.clock(at_ms, mall, true);

@@ -119,28 +119,24 @@
 
   // ------------------------------------------------------------ frames
 
-  /** @type {string | null} */ let epoch = null;
+  /** @type {Set<string>} */ const begun = new Set();
 
-  /** A replay that was moved begins anew: what is held of the moment before must neither stay nor glide over. */
-  function begin(frame) {
-    if (mallard.page.name !== 'room' || frame.frame !== 'snapshot' || frame.epoch === epoch) return;
-    if (epoch !== null) {
-      const cells = [...mallard.model.hexes.values()].flatMap((held) => [...held.keys()]);
-      mallard.model.forget();
-      mallard.map.forget();
-      mallard.map.hexes.update(cells);
-      mallard.hands.moved();
-      mallard.queue.reset();
-    }
-    epoch = frame.epoch;
+  /** In a room, a snapshot of a mall that was there already is another moment: nothing glides from here to there. */
+  function moved(frame) {
+    if (mallard.page.name !== 'room' || frame.frame !== 'snapshot') return;
+    if (!begun.has(frame.mall_id)) { begun.add(frame.mall_id); return; }
+    mallard.map.forget();
+    mallard.map.redraw(shown, mallard.hands.selection);
+    mallard.hands.moved();
+    mallard.queue.reset();
   }
 
   function take(frame) {
-    begin(frame);
     const change = mallard.model.apply(frame, performance.now());
     mallard.frames = mallard.model.frames;
     mallard.map.update(change, shown, mallard.hands.selection);
     mallard.queue.refresh(change.mode ? mallard.model.orders.keys() : change.orders);
+    moved(frame);
     if (change.mode) lookUpAutopilot();
     mallard.strip.figures();
     mallard.hands.look();

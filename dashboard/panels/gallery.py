@@ -77,7 +77,7 @@ def gallery(
         key=lambda one: (one.problem is not None, one.kind != "journal", one.name, one.id),
     )
     names = {one.id: one.name or one.id for one in recordings}
-    open_now = [_room(room, names) for room in rooms]
+    open_now = [_room(room, names, who) for room in rooms]
     cards = [_card(one, who, mall_names) for one in shown] or [
         note("There are no recordings here. `mallard record` cuts one from a journal, `mallard simulate` makes one.")
     ]
@@ -85,7 +85,7 @@ def gallery(
     return [*opened, html.H2("Recordings"), html.Div(cards, className="recordings")]
 
 
-def _room(room: OpenRoom, names: Mapping[str, str]) -> Component:
+def _room(room: OpenRoom, names: Mapping[str, str], who: Principal) -> Component:
     href = f"/replay/{room.room}?source={room.source}"
     by = f" · opened by {room.opened_by}" if room.opened_by else ""
     return html.Li(
@@ -93,9 +93,13 @@ def _room(room: OpenRoom, names: Mapping[str, str]) -> Component:
             html.A(names.get(room.source, room.name or room.source), href=href, className="link"),
             html.Span(f"{room.room}{by}", className="dim"),
             html.A("Join", href=href, className="btn"),
-            act_button("replay-close", "Close", room=room.room),
+            *([act_button("replay-close", "Close", room=room.room)] if _may_close(room, who) else []),
         ]
     )
+
+
+def _may_close(room: OpenRoom, who: Principal) -> bool:
+    return room.opened_by == who.name or who.may("ops-lead")
 
 
 def _card(one: Recording, who: Principal, mall_names: Mapping[str, str]) -> Component:

@@ -22,8 +22,11 @@ from streamer.edge.clock import PacedClock, WallClock
 from streamer.edge.frames import Sign
 from streamer.edge.journal.contract import SCHEMA, JournalHeader, MemoryJournal, Snapshot
 from streamer.edge.link import link_secret
-from streamer.edge.recordings.fixtures import SUFFIX, FixtureReader
+from streamer.edge.recordings.fixtures import FOLDERS, SUFFIX, FixtureReader
 from streamer.edge.recordings.replay import Progress, ReplaySource, floor_of
+from streamer.edge.rooms.desk import RoomDesk
+from streamer.edge.rooms.gallery import Gallery
+from streamer.edge.rooms.keeper import Keeper
 from streamer.edge.runner import Runner
 from streamer.edge.server import LOOPBACK, Streamer, origins_of, run_until_stopped, shut_down, stop_while_starting
 
@@ -88,7 +91,9 @@ async def _run(
     source = ReplaySource(runner, fixture, clock)
     name = options.fixture.name.removesuffix(SUFFIX)
     sign = Sign("replay", options.speed, name, runner.clock_offset_ms)
-    streamer = Streamer(runner, accounts, secret := link_secret(directory), sign, origins_of(options.port), "suggest")
+    secret = link_secret(directory)
+    rooms = RoomDesk(runner, Keeper(secret), Gallery((options.fixture.absolute().parent, *FOLDERS)))
+    streamer = Streamer(runner, accounts, secret, sign, origins_of(options.port), "suggest", rooms)
     child: DashboardChild | None = None
     try:
         await runner.start()

@@ -17,13 +17,14 @@ from streamer.core.views import OrderView
 
 
 class Sign(Struct):
-    """What stands over the floor: live or replay, at which speed, and whether the recording has ended."""
+    """What stands over the floor: live or replay, at which speed, whether its clock runs, and whether it has ended."""
 
     mode: Literal["live", "replay"] = "live"
     speed: float = 1.0
     fixture: str | None = None
     clock_offset_ms: int = 0
     ended: bool = False
+    playing: bool = True
 
 
 class DriverColumns(Struct):

@@ -111,6 +111,16 @@ class Runner:
         if ticking:
             self._tasks.append(asyncio.create_task(self._tick_on()))
 
+    def restart(self, engine: Engine) -> None:
+        """Go on from another state, which may be an earlier one: a recording was sought in.
+
+        The journal begins again there, so it must be one that lasts no longer than the program. Whoever mirrors state
+        starts afresh, as after a rebuild.
+        """
+        self.engine = engine
+        self._take_snapshot()
+        self.rebuilt += 1
+
     async def stop(self) -> None:
         """Wait until everything is durable and said, leave a snapshot for a quick start, close the journal.
 
