@@ -14,6 +14,8 @@ window.mallard = window.mallard || {};
   const HIGH = 46;
   const FLOOR = 38; // the curves stand on it; below are the alarms
   const NEAR_PX = 7;
+  const MANY_LATE = 20; // fewer do not fill the height
+  const WORST = 0.5; // share on time at the foot of its curve
   const AUTOPILOT = new Set(['autopilot', 'planner', 'dispatcher']);
   const SEVERE = new Set(['late', 'unassignable', 'store_late']);
 
@@ -79,13 +81,14 @@ window.mallard = window.mallard || {};
     draw() {
       this.svg.replaceChildren();
       const { kpis } = this.marks;
-      const most = Math.max(1, ...kpis.map((one) => one.open || 0));
-      const height = (value, top) => FLOOR - (value / top) * (FLOOR - 4);
+      const most = (field, least) => Math.max(least, ...kpis.map((one) => one[field] || 0));
+      const [open, late] = [most('open', 1), most('late', MANY_LATE)];
+      const height = (value, top) => FLOOR - (Math.max(0, value) / top) * (FLOOR - 4);
       if (kpis.length > 1) {
-        this.#area('open', kpis.map((one) => [this.#x(one.at_ms), height(one.open || 0, most)]));
-        this.#area('late', kpis.map((one) => [this.#x(one.at_ms), height(one.late || 0, most)]));
+        this.#area('open', kpis.map((one) => [this.#x(one.at_ms), height(one.open || 0, open)]));
+        this.#area('late', kpis.map((one) => [this.#x(one.at_ms), height(one.late || 0, late)]));
         const timely = kpis.filter((one) => one.on_time !== null && one.on_time !== undefined);
-        this.svg.append(shape('polyline', { class: 'on-time', points: timely.map((one) => `${this.#x(one.at_ms)},${height(one.on_time, 1)}`).join(' ') }));
+        this.svg.append(shape('polyline', { class: 'on-time', points: timely.map((one) => `${this.#x(one.at_ms)},${height(one.on_time - WORST, 1 - WORST)}`).join(' ') }));
       }
       this.#ticks('command', this.marks.commands.filter((one) => !AUTOPILOT.has(one.actor)), 0, 5);
       this.#ticks('alarm', this.marks.alarms.filter((one) => !SEVERE.has(one.kind)), FLOOR + 1, HIGH);

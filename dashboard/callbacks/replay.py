@@ -89,7 +89,7 @@ async def jumped(wish: Wish) -> Standing:
         return standing(found)
     at_ms = found.body.get("at_ms")
     if at_ms is None:
-        unread = "" if found.body.get("complete", True) else " The recording is still being read: try again in a moment."
+        unread = "" if found.body.get("complete", True) else " The recording is still being read."
         return standing(await call("transport"), NONE_WORDS[wish["kind"], wish.get("back", False)] + unread)
     await call("transport", do="pause")
     return standing(await call("transport", do="seek", at_ms=at_ms), str(found.body.get("text", "")))

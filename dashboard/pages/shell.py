@@ -17,7 +17,7 @@ from dashboard.panels.transport import closed_note
 
 
 def shell_layout() -> Component:
-    """The layout of the app; a new one for each page load. Which page it is, the browser script reads off the address."""
+    """The layout of every page; a new one for each load. Which page is shown, the address tells the browser script."""
     shell = dmc.AppShell(
         [
             dmc.AppShellHeader([header(), strip()], withBorder=False),

@@ -60,40 +60,56 @@ def _whole(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.0f}".replace("-", "−")
+def _share(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def _twofold(value: float) -> str:
+    return f"{value:.2f}"
 
 
 def _minutes(value: float) -> str:
     return f"{value / formats.MINUTE_MS:.1f} min"
 
 
-def _minutes_apart(value: float) -> str:
-    return f"{value / formats.MINUTE_MS:+.1f} min".replace("-", "−")
+def _more(value: float) -> str:
+    return _signed(f"{value:+.0f}")
+
+
+def _points(value: float) -> str:
+    return _signed(f"{value * 100:+.1f} pt")
+
+
+def _twofold_more(value: float) -> str:
+    return _signed(f"{value:+.2f}")
+
+
+def _minutes_more(value: float) -> str:
+    return _signed(f"{value / formats.MINUTE_MS:+.1f} min")
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", "−")
 
 
 ROWS: Final = (
-    Row("delivered", "Delivered", "more", _whole, _signed),
-    Row("on_time", "On time", "more", lambda value: f"{value:.1%}", lambda value: f"{value * 100:+.1f} pt".replace("-", "−")),
-    Row("late", "Late now", "less", _whole, _signed),
-    Row("at_risk", "At risk", "less", _whole, _signed),
-    Row("open", "Open", "less", _whole, _signed),
-    Row("unassigned", "Unassigned", "less", _whole, _signed),
-    Row("free", "Drivers free", "", _whole, _signed),
-    Row("orders_per_trip", "Orders / trip", "more", lambda value: f"{value:.2f}", lambda value: f"{value:+.2f}".replace("-", "−")),
-    Row("click_to_door_ms", "Click to door", "less", _minutes, _minutes_apart),
-    Row("wait_at_store_ms", "Wait at store", "less", _minutes, _minutes_apart),
-)  # fmt: skip
+    Row("delivered", "Delivered", "more", _whole, _more),
+    Row("on_time", "On time", "more", _share, _points),
+    Row("late", "Late now", "less", _whole, _more),
+    Row("at_risk", "At risk", "less", _whole, _more),
+    Row("open", "Open", "less", _whole, _more),
+    Row("unassigned", "Unassigned", "less", _whole, _more),
+    Row("free", "Drivers free", "", _whole, _more),
+    Row("orders_per_trip", "Orders / trip", "more", _twofold, _twofold_more),
+    Row("click_to_door_ms", "Click to door", "less", _minutes, _minutes_more),
+    Row("wait_at_store_ms", "Wait at store", "less", _minutes, _minutes_more),
+)
 
 
 def compare_panel(comparison: Comparison, timezone: str, offset_ms: int) -> Component:
     """The panel. Times are those of `timezone`; `offset_ms` turns the floor's time into the recorded one."""
-    return html.Div(
-        [
-            _lead(comparison, timezone, offset_ms),
-            html.Div([_figures(comparison.recorded, comparison.forked), _orders(comparison.orders)], className="worlds"),
-        ]
-    )  # fmt: skip
+    worlds = [_figures(comparison.recorded, comparison.forked), _orders(comparison.orders)]
+    return html.Div([_lead(comparison, timezone, offset_ms), html.Div(worlds, className="worlds")])
 
 
 def _lead(comparison: Comparison, timezone: str, offset_ms: int) -> Component:
@@ -109,8 +125,12 @@ def _lead(comparison: Comparison, timezone: str, offset_ms: int) -> Component:
 
 
 def _figures(recorded: Kpis, forked: Kpis) -> Component:
-    head = html.Thead(html.Tr([html.Th(""), html.Th("Recorded"), html.Th("Fork"), html.Th("Difference")]))
-    return html.Table([head, html.Tbody([_figure(row, recorded, forked) for row in ROWS])], className="effects figures-of")
+    return _table("", [_figure(row, recorded, forked) for row in ROWS])
+
+
+def _table(first: str, rows: list[Component]) -> Component:
+    head = html.Tr([html.Th(name) for name in (first, "Recorded", "Fork", "Difference")])
+    return html.Table([html.Thead(head), html.Tbody(rows)], className="effects")
 
 
 def _figure(row: Row, recorded: Kpis, forked: Kpis) -> Component:
@@ -132,7 +152,6 @@ def _orders(orders: Sequence[Lateness]) -> Component:
     moved = sorted((one for one in orders if _apart(one)), key=lambda one: (-abs(_shift(one)), one.order_id))
     if not moved:
         return note("Every order arrives as it did in the recording, to the half minute.")
-    head = html.Thead(html.Tr([html.Th("Order"), html.Th("Recorded"), html.Th("Fork"), html.Th("Difference")]))
     rows = [
         html.Tr(
             [
@@ -146,7 +165,7 @@ def _orders(orders: Sequence[Lateness]) -> Component:
     ]
     rest = f"{len(moved) - MOST_ORDERS} more orders differ less." if len(moved) > MOST_ORDERS else ""
     lead = f"{formats.count(len(moved), 'order')} of {len(orders)} arrive at another time"
-    return html.Div([html.H3(lead), html.Table([head, html.Tbody(rows)], className="effects"), note(rest) if rest else None])
+    return html.Div([html.H3(lead), _table("Order", rows), note(rest) if rest else None])
 
 
 def _apart(one: Lateness) -> bool:

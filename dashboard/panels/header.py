@@ -13,7 +13,6 @@ from dashboard import ids
 from dashboard.figures.places import Places
 from dashboard.panels.pieces import attributes
 
-
 PAGES: Final = (("floor", "Floor", "/"), ("replay", "Replay", "/replay"))
 """Name, label and address; the browser script knows the names."""
 
@@ -86,7 +85,9 @@ def header() -> Component:
 
 def pages() -> Component:
     """The way to the other pages; the browser script marks the one that is shown."""
-    links = [html.A(label, href=href, className="pick", **attributes({"data-page": page})) for page, label, href in PAGES]
+    links = [
+        html.A(label, href=href, className="pick", **attributes({"data-page": page})) for page, label, href in PAGES
+    ]
     return html.Nav(links, className="pages", **attributes({"aria-label": "Pages"}))
 
 

@@ -12,13 +12,24 @@ from dashboard import ids
 from dashboard.panels.pieces import act_button, attributes
 
 SPEEDS: Final = (1, 2, 4, 8, 15, 30, 60)
+TRACK_KEYS: Final = (
+    ("on-time", "on time"),
+    ("late", "late"),
+    ("open", "open"),
+    ("alarm", "alarm"),
+    ("command", "a person's decision"),
+)
+"""What the line of the recording shows, each curve on a scale of its own; the figures are under the pointer."""
 
 
 def transport_bar() -> Component:
     """The bar; shown in a room only."""
     return html.Section(
         [
-            html.Div([_moves(), _speeds(), html.Div("", id="replay-said", role="status"), _acts()], className="row"),
+            html.Div(
+                [_moves(), _speeds(), _legend(), html.Div("", id="replay-said", role="status"), _acts()],
+                className="row",
+            ),
             html.Div(
                 [
                     html.Time("", id="replay-at"),
@@ -35,13 +46,13 @@ def transport_bar() -> Component:
 
 def _moves() -> Component:
     buttons = (
-        ("alarm-before", "⏮", "Previous alarm  ["),
+        ("alarm-before", "◂ Alarm", "Previous alarm  ["),
         ("back-minute", "−1 min", "A minute back  <"),
         ("back-step", "−10 s", "Ten seconds back  ,"),
         ("play", "▶", "Play or pause  w"),
         ("step", "+10 s", "Ten seconds on  ."),
         ("minute", "+1 min", "A minute on  >"),
-        ("alarm-after", "⏭", "Next alarm  ]"),
+        ("alarm-after", "Alarm ▸", "Next alarm  ]"),
     )
     return html.Div(
         [
@@ -67,6 +78,11 @@ def _speeds() -> Component:
         for speed in SPEEDS
     ]
     return html.Div(choices, className="speeds", role="group", **attributes({"aria-label": "Speed  − +"}))
+
+
+def _legend() -> Component:
+    keys = [html.Span([html.I(className=f"{mark}-key"), words]) for mark, words in TRACK_KEYS]
+    return html.Div(keys, className="legend-of-track")
 
 
 def _acts() -> Component:
