@@ -11,6 +11,7 @@ window.mallard = window.mallard || {};
   if (mallard.page.name !== 'room') return;
   const LOOK_MS = 2000; // somebody else may move the room, too
   const COMPARE_MS = 4000;
+  const PATIENCE_MS = 12000; // an answer that does not come in this time never will
   const STEP_MS = 10000;
   const MINUTE_MS = 60000;
   const at = (id) => document.getElementById(id);
@@ -22,6 +23,7 @@ window.mallard = window.mallard || {};
       /** @type {Status | null} */ this.status = null;
       this.n = 0;
       this.asked = -Infinity;
+      /** @type {Array<[string, any]>} */ this.wishes = []; // the first is on its way
       this.compared = -Infinity;
       this.gone = false;
       this.source = new URLSearchParams(location.search).get('source') || '';
@@ -43,10 +45,26 @@ window.mallard = window.mallard || {};
 
     // ------------------------------------------------------------ asking
 
-    /** @param {Object<string, any>} wish */
-    send(wish) { this.asked = performance.now(); set('replay-do', { ...wish, n: ++this.n }); }
+    /** One after the other: Dash forgets a callback's question once it is asked another. @param {Object<string, any>} wish */
+    send(wish, store = 'replay-do') {
+      if (this.wishes.length && performance.now() - this.asked > PATIENCE_MS) this.wishes = [];
+      this.wishes.push([store, wish]);
+      if (this.wishes.length === 1) this.#next();
+    }
 
-    look() { this.send({}); }
+    #next() {
+      const [store, wish] = this.wishes[0] || [];
+      if (!store) return;
+      this.asked = performance.now();
+      set(store, { ...wish, n: ++this.n });
+    }
+
+    #answered() {
+      this.wishes.shift();
+      this.#next();
+    }
+
+    look() { if (!this.wishes.length || performance.now() - this.asked > PATIENCE_MS) this.send({}); }
 
     seek(at_ms) {
       if (!this.status) return;
@@ -79,7 +97,7 @@ window.mallard = window.mallard || {};
       const { selection } = mallard.hands;
       if (kind === 'order' && selection?.kind !== 'order') { mallard.hands.tell('Open an order first.'); return; }
       document.body.dataset.seeking = 'true';
-      set('replay-next', { from_ms: this.now(), kind, back, n: ++this.n, ...(kind === 'order' ? { order_id: selection.id } : {}) });
+      this.send({ from_ms: this.now(), kind, back, ...(kind === 'order' ? { order_id: selection.id } : {}) }, 'replay-next');
     }
 
     // ------------------------------------------------------------ a link to the moment
@@ -116,6 +134,7 @@ window.mallard = window.mallard || {};
     take(answer) {
       if (!answer) return;
       delete document.body.dataset.seeking;
+      this.#answered();
       this.source = answer.room.source || this.source;
       this.name = answer.room.name || this.name;
       if (answer.problem) mallard.hands.tell(answer.problem);
@@ -126,7 +145,7 @@ window.mallard = window.mallard || {};
       mallard.model.halted = !this.status.playing;
       if (mallard.model.halted) mallard.model.at_ms = this.status.at_ms; // else the clock would go back when frames say so
       if (before && before.forked_at_ms === null && this.status.forked_at_ms !== null) this.#forked();
-      if (this.status.seeking_ms) { document.body.dataset.seeking = 'true'; this.asked = performance.now() - LOOK_MS + 300; }
+      if (this.status.seeking_ms) { document.body.dataset.seeking = 'true'; if (!this.wishes.length) this.asked = performance.now() - LOOK_MS + 300; }
       this.tick();
     }
 
@@ -134,6 +153,7 @@ window.mallard = window.mallard || {};
       this.say(`Forked at ${mallard.clock(this.status.forked_at_ms, mallard.firstMall(), true)}: from here on this room goes its own way.`);
     }
 
+    /** @param {string} words */
     say(words) { this.saidAt = performance.now(); show(at('replay-said'), words); at('replay-said').title = words; }
 
     /** @param {any} marks */

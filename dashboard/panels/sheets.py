@@ -29,7 +29,7 @@ KEYS: Final = (
     ("m", "mode and rules of the autopilot"),
     ("z", "undo your last decision"),
     ("Esc", "back: candidate, then selection"),
-    ("g f  g r", "go to the floor, to replay"),
+    ("g  f / r", "go to the floor, to replay"),
     ("?", "this sheet"),
 )
 REPLAY_KEYS: Final = (

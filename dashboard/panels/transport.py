@@ -9,7 +9,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from dashboard import ids
-from dashboard.panels.pieces import act_button, attributes
+from dashboard.panels.pieces import Child, act_button, attributes
 
 SPEEDS: Final = (1, 2, 4, 8, 15, 30, 60)
 TRACK_KEYS: Final = (
@@ -27,9 +27,10 @@ def transport_bar() -> Component:
     return html.Section(
         [
             html.Div(
-                [_moves(), _speeds(), _legend(), html.Div("", id="replay-said", role="status"), _acts()],
+                [_moves(), _speeds(), _legend(), html.Div(className="spring"), _acts()],
                 className="row",
             ),
+            html.Div("", id="replay-said", role="status"),
             html.Div(
                 [
                     html.Time("", id="replay-at"),
@@ -45,14 +46,14 @@ def transport_bar() -> Component:
 
 
 def _moves() -> Component:
-    buttons = (
-        ("alarm-before", "◂ Alarm", "Previous alarm  ["),
+    buttons: tuple[tuple[str, Child, str], ...] = (
+        ("alarm-before", ["◂", html.Span(" Alarm")], "Previous alarm  ["),
         ("back-minute", "−1 min", "A minute back  <"),
         ("back-step", "−10 s", "Ten seconds back  ,"),
         ("play", "▶", "Play or pause  w"),
         ("step", "+10 s", "Ten seconds on  ."),
         ("minute", "+1 min", "A minute on  >"),
-        ("alarm-after", "Alarm ▸", "Next alarm  ]"),
+        ("alarm-after", [html.Span("Alarm "), "▸"], "Next alarm  ]"),
     )
     return html.Div(
         [
