@@ -56,8 +56,8 @@ class _Room(Struct, eq=False):
         order = self.order
         return RoomView(
             order.room, f"ws://127.0.0.1:{self.port}/v1/link", self.source, order.kind, order.name, self.story,
-            order.role, order.start_ms, order.end_ms, order.start_ms if order.at_ms is None else order.at_ms, self.opened_ms,
-            self.opened_by, self.readers,
+            order.role, order.start_ms, order.end_ms, order.start_ms if order.at_ms is None else order.at_ms,
+            self.opened_ms, self.opened_by, self.readers,
         )  # fmt: skip
 
 
