@@ -31,6 +31,9 @@ from streamer.edge.desk.desk import Desk
 from streamer.edge.feed import Feed as FrameFeed
 from streamer.edge.journal.contract import JournalHeader, MemoryJournal
 from streamer.edge.link import Link as LinkEnd
+from streamer.edge.rooms.desk import RoomDesk
+from streamer.edge.rooms.gallery import Gallery
+from streamer.edge.rooms.keeper import Keeper
 from streamer.edge.runner import Runner
 from streamer.edge.sockets import serve_sockets
 from tests.builders import T0, a_collection, a_floor, a_ping, a_report
@@ -214,7 +217,8 @@ class RealFloor:
         header = JournalHeader(1, a_collection(), EngineSettings(), "tests", T0)
         self.runner = Runner(Engine(a_floor()), MemoryJournal(header), self.clock)
         self.feed = FrameFeed(self.runner)
-        self.end = LinkEnd(Desk(self.runner, self.accounts, self.clock), self.feed, SECRET)
+        rooms = RoomDesk(self.runner, Keeper(SECRET), Gallery(()))
+        self.end = LinkEnd(Desk(self.runner, self.accounts, self.clock, besides=rooms.table), self.feed, SECRET)
 
     def token(self, name: str, role: str, mall_ids: tuple[str, ...] = ()) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.accounts.mint_api_token(name, role, mall_ids, T0)}"}
