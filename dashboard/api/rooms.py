@@ -28,7 +28,7 @@ CLOSED: dict[int | str, dict[str, object]] = {
     summary="List what can be replayed",
 )
 async def recordings() -> Response:
-    """Fixtures, and for ops leads the floor's own day (`journal`); one that cannot be played comes with its `problem`."""
+    """Fixtures, and for ops leads the floor's own day (`journal`). What cannot be played comes with its `problem`."""
     return respond(await ask("recordings"))
 
 

@@ -43,6 +43,8 @@ WANTED = (
     Wanted("recovery", ("inputs recovered",)),
     Wanted("soak", ("seconds of soak",)),
     Wanted("malformed requests", ("malformed requests",)),
+    Wanted("replays in a row", ("replays in a row",)),
+    Wanted("seeks", ("seeks in a recording",)),
 )
 
 

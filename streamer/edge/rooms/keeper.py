@@ -56,8 +56,8 @@ class _Room(Struct, eq=False):
         order = self.order
         return RoomView(
             order.room, f"ws://127.0.0.1:{self.port}/v1/link", self.source, order.kind, order.name, self.story,
-            order.role, order.start_ms, order.end_ms, order.start_ms if order.at_ms is None else order.at_ms, self.opened_ms,
-            self.opened_by, self.readers,
+            order.role, order.start_ms, order.end_ms, order.start_ms if order.at_ms is None else order.at_ms,
+            self.opened_ms, self.opened_by, self.readers,
         )  # fmt: skip
 
 
@@ -70,6 +70,7 @@ class Keeper:
         self.idle_s = idle_s
         self._secret = secret
         self._rooms: dict[str, _Room] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     def views(self) -> list[RoomView]:
         """The rooms that can be looked into, oldest first."""
@@ -125,8 +126,9 @@ class Keeper:
                     await self._end(room)
 
     async def end_all(self) -> None:
-        """End every room."""
+        """End every room; when this returns, none of their processes is left."""
         await asyncio.gather(*(self._end(room) for room in list(self._rooms.values())))
+        await asyncio.gather(*self._ending)
 
     # ------------------------------------------------------------ one process
 
@@ -166,9 +168,14 @@ class Keeper:
         self._rooms.pop(room.order.room, None)
         if room.hearing is not None:
             room.hearing.cancel()
-        child = room.child
-        if child is None:
-            return
+        if room.child is not None:
+            # A task of its own: whoever asked for the end may be cancelled, and the process must end all the same.
+            ending = asyncio.create_task(self._end_child(room, room.child))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            await asyncio.shield(ending)
+
+    async def _end_child(self, room: _Room, child: asyncio.subprocess.Process) -> None:
         if child.stdin is not None:
             child.stdin.close()
         with suppress(ProcessLookupError):

@@ -195,7 +195,8 @@ class Player:
             wait_s = self._clock.wait_s(end_ms if next_ms is None else next_ms)
             # Waiting even for nothing lets sockets speak while a fast room catches up.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), max(wait_s, 0.0001))
+                async with asyncio.timeout(max(wait_s, 0.0001)):
+                    await self._changed.wait()
             if self.playing and self._seeking_ms is None:
                 self._advance(self._clock.now_ms())
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
+from argon2 import PasswordHasher
 from websockets.asyncio.server import Server
 from websockets.http11 import Request, Response
 
@@ -64,7 +65,8 @@ class Room:
         autopilot = Autopilot(self.runner, may_decide=False)
         sign = Sign("replay", 1.0, order.name)
         self.feed = Feed(self.runner, sign, autopilot.mode)
-        self.accounts = Accounts(folder)
+        # Nobody logs in here, so the one password it hashes, of nobody, may cost nothing.
+        self.accounts = Accounts(folder, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         desk = Desk(self.runner, self.accounts, WallClock(), autopilot=autopilot)
         self.player = Player(self.runner, self.index, clock, sign, self.feed)
         desk.table = table_of_room(desk.table, RoomCalls(self.player), order.role)
