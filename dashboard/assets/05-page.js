@@ -9,6 +9,7 @@ window.mallard = window.mallard || {};
   const room = /^\/replay\/([\w-]+)\/?$/.exec(location.pathname)?.[1] || null;
   const name = room ? 'room' : /^\/replay\/?$/.test(location.pathname) ? 'gallery' : 'floor';
   const GONE = 410;
+  const ABOUT_A_FLOOR = /^\/(_dash-update-component|api\/)/; // the page itself is there without its room
 
   mallard.page = {
     name,
@@ -28,7 +29,7 @@ window.mallard = window.mallard || {};
 
   const ask = window.fetch.bind(window);
   window.fetch = async (where, how = {}) => {
-    if (typeof where !== 'string' || !where.startsWith('/')) return ask(where, how);
+    if (typeof where !== 'string' || !ABOUT_A_FLOOR.test(where)) return ask(where, how);
     const headers = new Headers(how.headers);
     headers.set('X-Mallard-Room', room);
     const answer = await ask(where, { ...how, headers });

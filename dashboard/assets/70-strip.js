@@ -90,6 +90,7 @@ window.mallard = window.mallard || {};
       const how = ended ? 'ENDED' : status && !status.playing ? 'PAUSED' : speed;
       mode.dataset.mode = live ? 'live' : forked_ms ? 'fork' : ended ? 'ended' : 'replay';
       show(mode, live ? 'LIVE' : `${name} ${how}`);
+      mode.title = forked_ms ? `Left its recording at ${mallard.clock(forked_ms, mallard.firstMall(), true)}: from there on drivers do as they are told here` : '';
       const since = forked_ms ? `forked ${mallard.clock(forked_ms, mallard.firstMall(), true)}` : '';
       show(at('fixture'), [sign.fixture || mallard.replay?.name, since].filter(Boolean).join(' · '));
     }

@@ -99,6 +99,7 @@
   /** Names, zones and outlines; asked for until they come. */
   async function fetchPlaces() {
     const reply = await fetch('/api/v1/malls').catch(() => null);
+    if (reply?.status === 410) return; // a room that was closed has none any more
     if (!reply?.ok) { setTimeout(fetchPlaces, 2000); return; }
     const places = await reply.json();
     for (const place of places.features) {
