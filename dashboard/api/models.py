@@ -582,6 +582,7 @@ class Recording(BaseModel):
         default="viewer", description="the least role that may open it; absent: viewer"
     )
     problem: str | None = None
+    kpis: Kpis | None = Field(default=None, description="of the floor at a fixture's end; absent: not known")
 
 
 class Recordings(BaseModel):

@@ -31,7 +31,7 @@ window.mallard = window.mallard || {};
   window.fetch = async (where, how = {}) => {
     if (typeof where !== 'string' || !ABOUT_A_FLOOR.test(where)) return ask(where, how);
     const headers = new Headers(how.headers);
-    headers.set('X-Mallard-Room', room);
+    headers.append('X-Mallard-Room', room);
     const answer = await ask(where, { ...how, headers });
     if (answer.status === GONE) mallard.replay?.closed();
     return answer;

@@ -103,7 +103,7 @@ window.mallard = window.mallard || {};
     // ------------------------------------------------------------ a link to the moment
 
     link(at_ms = this.now()) {
-      const query = new URLSearchParams({ source: this.source, at: String(at_ms) });
+      const query = new URLSearchParams({ source: this.source, ...(at_ms ? { at: String(at_ms) } : {}) });
       const { selection } = mallard.hands;
       if (selection) query.set(selection.kind, selection.id);
       return `${location.origin}/replay?${query}`;

@@ -128,7 +128,7 @@ def _figures(recorded: Kpis, forked: Kpis) -> Component:
     return _table("", [_figure(row, recorded, forked) for row in ROWS])
 
 
-def _table(first: str, rows: list[Component]) -> Component:
+def _table(first: str, rows: Sequence[Component]) -> Component:
     head = html.Tr([html.Th(name) for name in (first, "Recorded", "Fork", "Difference")])
     return html.Table([html.Thead(head), html.Tbody(rows)], className="effects")
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from dashboard import formats
 from dashboard.auth.principal import Principal, Role
 from dashboard.panels.pieces import act_button, attributes, chip, note
+from streamer.core.kpis import Kpis
 
 KIND_WORDS: Final = {"fixture": "Recording", "journal": "Today's journal", "room": "Open room"}
 
@@ -32,7 +33,7 @@ class Recording(Struct, frozen=True):
     orders: int = 0
     role: Role = "viewer"
     problem: str | None = None
-    kpis: dict[str, float | None] = {}
+    kpis: Kpis | None = None
 
 
 class OpenRoom(Struct, frozen=True):
@@ -111,7 +112,7 @@ def _card(one: Recording, who: Principal, mall_names: Mapping[str, str]) -> Comp
             note(f"It cannot be opened: {formats.sentence(one.problem)}", "late") if one.problem else _facts(
                 one, mall_names
             ),
-            _figures(one.kpis),
+            _figures(one.kpis) if one.kpis else None,
             html.Div(
                 [
                     act_button("replay-open", "Watch", why_not=why_not, look="primary", source=one.id),
@@ -146,15 +147,13 @@ def _facts(one: Recording, mall_names: Mapping[str, str]) -> Component:
     )
 
 
-def _figures(kpis: Mapping[str, float | None]) -> Component | None:
-    """How it went, where that is known."""
-    on_time, door = kpis.get("on_time"), kpis.get("click_to_door_ms")
-    trip, late = kpis.get("orders_per_trip"), kpis.get("late")
+def _figures(kpis: Kpis) -> Component:
+    """How it went."""
+    trip, door = kpis.orders_per_trip, kpis.click_to_door_ms
     told = (
-        ("On time", None if on_time is None else f"{on_time:.0%}"),
-        ("Late at the end", None if late is None else f"{late:.0f}"),
-        ("Orders / trip", None if trip is None else f"{trip:.2f}"),
-        ("Click to door", None if door is None else formats.minutes(int(door))),
+        ("On time", "–" if kpis.on_time is None else f"{kpis.on_time:.0%}"),
+        ("Late at the end", f"{kpis.late}"),
+        ("Orders / trip", "–" if trip is None else f"{trip:.2f}"),
+        ("Click to door", "–" if door is None else formats.minutes(door)),
     )
-    cells = [html.Div([html.Strong(value), html.Small(name)]) for name, value in told if value]
-    return html.Div(cells, className="outcome") if cells else None
+    return html.Div([html.Div([html.Strong(value), html.Small(name)]) for name, value in told], className="outcome")

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from streamer.core.engine import Engine
 from streamer.core.events import Id, Input, Instant, Output
+from streamer.core.kpis import Kpis
 from streamer.edge.accounts import Role
 
 MAX_SPEED = 60.0
@@ -35,7 +36,8 @@ StepMs = Annotated[int, Meta(ge=1, le=3_600_000)]
 class RecordingItem(Struct, frozen=True, omit_defaults=True):
     """One entry of the gallery (`recordings` → {"items": […]}).
 
-    With a `problem` it cannot be opened, and the figures are 0. `role` is the least role that may open it.
+    With a `problem` it cannot be opened, and the figures are 0. `role` is the least role that may open it. `kpis` are
+    the floor's at the end of a fixture.
     """
 
     id: str
@@ -50,6 +52,7 @@ class RecordingItem(Struct, frozen=True, omit_defaults=True):
     orders: int
     role: Role = "viewer"
     problem: str | None = None
+    kpis: Kpis | None = None
 
 
 class OpenRoom(Struct, frozen=True):

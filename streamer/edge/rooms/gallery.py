@@ -89,7 +89,10 @@ def _look_through(path: Path, name: str) -> RecordingItem:
 def _item(name: str, companion: Companion, start_ms: int, malls: tuple[str, ...]) -> RecordingItem:
     end_ms = start_ms + companion.length_ms
     counts = companion.counts
-    return RecordingItem(name, "fixture", name, companion.story, start_ms, end_ms, malls, counts.drivers, counts.orders)
+    return RecordingItem(
+        name, "fixture", name, companion.story, start_ms, end_ms, malls, counts.drivers, counts.orders,
+        kpis=companion.kpis,
+    )  # fmt: skip
 
 
 def journal_of_today(runner: Runner, folder: Path) -> Found:

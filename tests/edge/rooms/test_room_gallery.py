@@ -43,7 +43,10 @@ def item(folder: Path) -> RecordingItem:
 
 
 def test_a_fixture_is_listed_with_its_story_its_span_and_its_figures(folder: Path) -> None:
-    assert item(folder) == RecordingItem("a-day", "fixture", "a-day", "A day.", START_MS, END_MS, ("plaza",), 4, 20)
+    told = read_companion(folder / "a-day.ndjson.zst")
+    assert item(folder) == RecordingItem(
+        "a-day", "fixture", "a-day", "A day.", START_MS, END_MS, ("plaza",), 4, 20, kpis=told.kpis
+    )
 
 
 def test_of_two_folders_the_first_has_the_say_and_a_folder_that_is_not_there_has_nothing(
