@@ -21,7 +21,8 @@ window.mallard = window.mallard || {};
   class Replay {
     constructor() {
       /** @type {Status | null} */ this.status = null;
-      this.n = 0;
+      this.n = 0; // of the wish on its way
+      this.looks = 0;
       this.asked = -Infinity;
       /** @type {Array<[string, any]>} */ this.wishes = []; // the first is on its way
       this.compared = -Infinity;
@@ -36,7 +37,7 @@ window.mallard = window.mallard || {};
         seek: (at_ms) => { this.preview = null; this.seek(at_ms); },
       });
       this.look();
-      set('replay-look', { n: ++this.n });
+      set('replay-look', { n: ++this.looks });
       setInterval(() => this.tick(), 200);
     }
 
@@ -56,10 +57,13 @@ window.mallard = window.mallard || {};
       const [store, wish] = this.wishes[0] || [];
       if (!store) return;
       this.asked = performance.now();
-      set(store, { ...wish, n: ++this.n });
+      this.n += 1;
+      set(store, { ...wish, n: this.n });
     }
 
-    #answered() {
+    /** @param {number} n of the wish; 0 for what was not wished for here, as a fork */
+    #answered(n) {
+      if (n !== this.n || !this.wishes.length) return;
       this.wishes.shift();
       this.#next();
     }
@@ -130,11 +134,11 @@ window.mallard = window.mallard || {};
 
     // ------------------------------------------------------------ answers
 
-    /** @param {{status: Status | null, room: {source?: string, name?: string}, problem: string, said: string}} answer */
+    /** @param {{n: number, status: Status | null, room: {source?: string, name?: string}, problem: string, said: string}} answer */
     take(answer) {
       if (!answer) return;
       delete document.body.dataset.seeking;
-      this.#answered();
+      this.#answered(answer.n);
       this.source = answer.room.source || this.source;
       this.name = answer.room.name || this.name;
       if (answer.problem) mallard.hands.tell(answer.problem);
@@ -158,9 +162,9 @@ window.mallard = window.mallard || {};
 
     /** @param {any} marks */
     marks(marks) {
-      if (!marks) { setTimeout(() => set('replay-look', { n: ++this.n }), LOOK_MS); return; }
+      if (!marks) { setTimeout(() => set('replay-look', { n: ++this.looks }), LOOK_MS); return; }
       this.track.show(marks);
-      if (!marks.complete) setTimeout(() => set('replay-look', { n: ++this.n }), LOOK_MS);
+      if (!marks.complete) setTimeout(() => set('replay-look', { n: ++this.looks }), LOOK_MS);
     }
 
     // ------------------------------------------------------------ several times a second
@@ -204,7 +208,7 @@ window.mallard = window.mallard || {};
     }
 
     #moment() {
-      return { at_ms: this.now(), offset_ms: mallard.model.sign?.clock_offset_ms || 0, mall_id: mallard.firstMall(), n: ++this.n };
+      return { at_ms: this.now(), offset_ms: mallard.model.sign?.clock_offset_ms || 0, mall_id: mallard.firstMall(), n: ++this.looks };
     }
 
     compare() {

@@ -36,11 +36,16 @@ class Wish(TypedDict, total=False):
     kind: str
     order_id: str
     back: bool
+    n: int
 
 
 class Standing(TypedDict):
-    """What `ids.REPLAY_STATUS` holds: the room's own words, which room it is, and what to tell the person."""
+    """What `ids.REPLAY_STATUS` holds: the room's own words, which room it is, and what to tell the person.
 
+    `n` is that of the wish: an answer that equals the one before would not reach the browser script.
+    """
+
+    n: int
     status: dict[str, object] | None
     room: dict[str, str]
     problem: str
@@ -52,7 +57,8 @@ def register(app: Dash) -> None:
 
     @app.callback(Output(ids.REPLAY_STATUS, "data"), Input(ids.REPLAY_DO, "data"), prevent_initial_call=True)
     async def move(wish: Wish) -> Standing:
-        return standing(await call("transport", **{name: wish[name] for name in MOVES if name in wish}))  # type: ignore[literal-required]
+        moves = {name: wish[name] for name in MOVES if name in wish}  # type: ignore[literal-required]
+        return standing(await call("transport", **moves), wish["n"])
 
     @app.callback(
         Output(ids.REPLAY_STATUS, "data", allow_duplicate=True),
@@ -73,23 +79,24 @@ def register(app: Dash) -> None:
         )
 
 
-def standing(reply: Reply, said: str = "") -> Standing:
+def standing(reply: Reply, n: int = 0, said: str = "") -> Standing:
     """A room's answer as the browser script reads it."""
     room = current_room()
     listed = {"source": room.listed.source, "name": room.listed.name} if room else {}
     if reply.ok:
-        return Standing(status=reply.body, room=listed, problem="", said=said)
-    return Standing(status=None, room=listed, problem=refusal(reply.problem), said="")
+        return Standing(n=n, status=reply.body, room=listed, problem="", said=said)
+    return Standing(n=n, status=None, room=listed, problem=refusal(reply.problem), said="")
 
 
 async def jumped(wish: Wish) -> Standing:
     """Stands at the mark sought, paused, so that it can be looked at; stays where it is when there is none."""
     found = await call("next_mark", **{name: wish[name] for name in TARGETS if name in wish})  # type: ignore[literal-required]
     if not found.ok:
-        return standing(found)
+        return standing(found, wish["n"])
     at_ms = found.body.get("at_ms")
     if at_ms is None:
         unread = "" if found.body.get("complete", True) else " The recording is still being read."
-        return standing(await call("transport"), NONE_WORDS[wish["kind"], wish.get("back", False)] + unread)
+        said = NONE_WORDS[wish["kind"], wish.get("back", False)] + unread
+        return standing(await call("transport"), wish["n"], said)
     await call("transport", do="pause")
-    return standing(await call("transport", do="seek", at_ms=at_ms), str(found.body.get("text", "")))
+    return standing(await call("transport", do="seek", at_ms=at_ms), wish["n"], str(found.body.get("text", "")))

@@ -113,19 +113,19 @@ def told(**answers: Reply) -> Iterator[Told]:
 async def test_a_jump_stands_still_at_what_it_found_and_says_it() -> None:
     found = Reply(200, {"at_ms": 7, "text": "o-1 is late"})
     with told(next_mark=found, transport=Reply(200, {"at_ms": 7})) as link:
-        answer = await jumped({"from_ms": 3, "kind": "alarm", "back": False})
+        answer = await jumped({"from_ms": 3, "kind": "alarm", "back": False, "n": 9})
     assert link.asked == [
         ("next_mark", {"from_ms": 3, "kind": "alarm", "back": False}),
         ("transport", {"do": "pause"}),
         ("transport", {"do": "seek", "at_ms": 7}),
     ]
-    assert (answer["status"], answer["said"]) == ({"at_ms": 7}, "o-1 is late")
+    assert (answer["n"], answer["status"], answer["said"]) == (9, {"at_ms": 7}, "o-1 is late")
 
 
 async def test_a_jump_to_nothing_moves_nothing_and_says_so() -> None:
     nothing = Reply(200, {"at_ms": None, "complete": False})
     with told(next_mark=nothing, transport=Reply(200, {"at_ms": 3})) as link:
-        answer = await jumped({"from_ms": 3, "kind": "order", "order_id": "o-1", "back": True})
+        answer = await jumped({"from_ms": 3, "kind": "order", "order_id": "o-1", "back": True, "n": 9})
     assert [params for name, params in link.asked if name == "transport"] == [{}]
     assert answer["said"] == "Nothing happened to this order before. The recording is still being read."
 
