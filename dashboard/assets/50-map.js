@@ -282,6 +282,7 @@ window.mallard = window.mallard || {};
     }
 
     #placeLabels() {
+      if (!this.map) return; // frames may come before the map
       for (const label of document.getElementById('map-labels')?.children || []) {
         const place = label.place();
         label.hidden = !place;
