@@ -405,10 +405,14 @@ def test_a_demo_plays_shows_its_log_ins_and_cleans_up(tmp_path: Path) -> None:
         pass
 
 
-def test_serve_lets_its_own_pages_and_those_of_its_file_open_sockets(tmp_path: Path) -> None:
+def test_serve_does_what_its_file_says_about_origins_and_recordings(tmp_path: Path) -> None:
     data, port, ingest_port = tmp_path / "the floor", free_port(), free_port()
-    (tmp_path / "serve.toml").write_text('origins = ["https://drivers.example"]\n')
+    (tmp_path / "shown").mkdir()
+    (tmp_path / "shown" / "torn.ndjson.zst").write_bytes(b"torn")
+    shown = json.dumps(str(tmp_path / "shown"))
+    (tmp_path / "serve.toml").write_text(f'origins = ["https://drivers.example"]\nfixtures = {shown}\n')
     accounts = Accounts(data)
+    api = {"Authorization": f"Bearer {accounts.mint_api_token('vera', 'viewer', (), T0)}"}
     accounts.register_driver("d-1")
     token = accounts.mint_driver_token("d-1", T0)
     accounts.close()
@@ -432,6 +436,8 @@ def test_serve_lets_its_own_pages_and_those_of_its_file_open_sockets(tmp_path: P
             assert welcomed(ingest_port, token, origin), origin
         for origin in (f"http://127.0.0.1:{ingest_port}", "https://elsewhere.example"):
             assert not welcomed(ingest_port, token, origin), origin
+        listed = httpx.get(f"http://127.0.0.1:{port}/api/v1/recordings", headers=api).json()["items"]
+        assert [(item["id"], bool(item["problem"])) for item in listed] == [("torn", True)]
     finally:
         running.send_signal(signal.SIGTERM)
         assert running.wait(timeout=15) == 0
