@@ -1,0 +1,456 @@
+"""A fork: from a moment of a recording on, the same outside under another decision, another policy, in another world.
+
+It must not know files, clocks or sockets. Beside the fork's own floor it keeps the recorded one, moved by the recording
+alone: so it is known at every moment what of the recording still holds (`keeping`), and which drivers are still where
+they were recorded. These go on saying what was recorded; each other is simulated from where it stood (`takeover`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import heappop, heappush
+
+from streamer.core.changes import Changes
+from streamer.core.commands import AUTOPILOT
+from streamer.core.comparison import Comparison, Decided, Difference, compare, decided, first_difference
+from streamer.core.engine import Engine
+from streamer.core.errors import CallerError
+from streamer.core.events import (
+    Command,
+    CommandDone,
+    DriverChanged,
+    DriverRegistered,
+    HandOver,
+    Input,
+    OrderCommand,
+    OrderPlaced,
+    Output,
+    Ping,
+    PlanMade,
+    Refused,
+    Report,
+    RouteChanged,
+    SetAutopilot,
+    Tick,
+    Undo,
+)
+from streamer.core.snapshot import dump_state, load_state
+from streamer.core.state import Order, State
+from streamer.sim import keeping
+from streamer.sim.deciding import Deciding, check
+from streamer.sim.drivers import SimDriver
+from streamer.sim.keeping import Numbers
+from streamer.sim.names import driver_name
+from streamer.sim.outlook import Outlook, Recorded
+from streamer.sim.takeover import Cast, Scene, Truth
+from streamer.sim.town import Span
+
+STEP_MS = 1_000
+ACTOR = "what-if"
+"""Who makes the decisions that a fork begins with."""
+ACCEPT_MS = 12_000
+"""A driver that moves as recorded takes what it is given besides after so long; the mean of `habits`."""
+CAPACITY = 4
+"""Of drivers that are added: what most cars of a world take."""
+
+
+class Fork:
+    """Yields what happens in the fork, and is told what came of it.
+
+    Attributes:
+        recorded: the floor of the recording, at the same moment.
+        changes: what was changed when it began.
+        forked_at_ms: when the two floors were one, UTC epoch milliseconds.
+        difference: where the decisions of both part; None as long as they do not.
+        ended: the recording has no more.
+        simulated: drivers that are simulated, by id.
+        skipped: recorded inputs that did not hold.
+    """
+
+    def __init__(
+        self, state: State, engine: Engine, lines: Iterable[Recorded], outlook: Outlook, changes: Changes | None = None,
+        seed: int = 1, roads_seed: int = 0, everybody: bool = False, commands: dict[str, str] | None = None,
+        recorded_seq: int | None = None,
+    ) -> None:  # fmt: skip
+        """Does not move either floor yet.
+
+        Args:
+            state: of the recorded floor at the fork; it becomes the fork's, and must be nobody else's.
+            engine: of the fork's floor. It may have moved on already, by decisions of people.
+            lines: the rest of the recording, in order, in the time of this floor.
+            outlook: made of the same rest, or of one that began earlier.
+            seed: of what is simulated. The same arguments give the same fork.
+            roads_seed: that of the world the recording was simulated in, if it was: then the roads are the same.
+            everybody: whether all drivers are simulated from the beginning; without it a fork is as near to the
+                recording as it can be, with it two forks that differ in their policy are judged alike.
+            commands: this floor's command ids by those of the recording, where they differ.
+            recorded_seq: how many inputs had taken effect when the recording was made; None: as many as on this floor.
+
+        Raises:
+            CallerError: a change names what is not there.
+        """
+        self.changes = changes or Changes()
+        check(self.changes, engine)
+        self.recorded = engine.twin(state)
+        self.forked_at_ms = state.at_ms
+        self.numbers = Numbers(state.orders, commands)
+        self.difference: Difference | None = None
+        self.ended = False
+        self.simulated: dict[str, SimDriver] = {}
+        self.skipped = 0
+        self.outlook = outlook
+        self._engine = engine
+        self._lines = iter(lines)
+        self._line = next(self._lines, None)
+        self._recorded_seq = state.seq if recorded_seq is None else recorded_seq
+        self._deciding = Deciding(self.changes, engine, state)
+        self._everybody = everybody
+        span = Span(self.forked_at_ms, self.forked_at_ms, max(outlook.end_ms, self.forked_at_ms + STEP_MS))
+        self._cast = Cast(seed, span)
+        self._scenes = {
+            mall_id: Scene(mall, roads_seed, number, span) for number, (mall_id, mall) in enumerate(engine.floor.malls.items())
+        }  # fmt: skip
+        self._late = {(late.mall_id, late.store_id): late.late_ms for late in self.changes.stores}
+        self._words: list[tuple[int, str]] = []
+        self._truths: dict[str, Truth] = {}
+        self._unanswered: dict[tuple[str, str], int] = {}
+        self._restless: set[str] = set(engine.state.drivers)
+        self._own: Input | None = None
+        self._own_outputs: tuple[Output, ...] = ()
+        self._ours: list[Decided] = []
+        self._theirs: list[Decided] = []
+        self._begun = False
+        self._second_ms = self._first_second()
+        self._look_around(engine)
+
+    # ------------------------------------------------------------ what its owner calls
+
+    def due(self, engine: Engine, until_ms: int) -> Iterator[tuple[int, Input]]:
+        """What happens up to `until_ms`, each with its instant. Handle each before asking for the next, and `learn`.
+
+        Args:
+            engine: of the fork's floor, as it is now.
+        """
+        self._engine = engine
+        self._look_around(engine)
+        if not self._begun:
+            self._begun = True
+            yield from self._change(engine)
+            self._take_over(engine, self.forked_at_ms)
+        while (at_ms := self.next_ms()) is not None and at_ms <= until_ms:
+            yield from self._live(engine, at_ms)
+        self.ended = self._line is None
+
+    def learn(self, at_ms: int, item: Input, outputs: tuple[Output, ...]) -> None:
+        """Hear of every input that took effect on the fork's floor, whoever it came from, in order."""
+        if item is self._own:
+            self._own_outputs = outputs
+        elif isinstance(item, SetAutopilot):
+            self._deciding.leave_to_people(item.mall_id)
+        self._note(self._ours, at_ms, item)
+        for output in outputs:
+            match output:
+                case RouteChanged():
+                    driver = self.simulated.get(output.driver_id)
+                    if driver is not None:
+                        driver.learn(output)
+                    self._restless.add(output.driver_id)
+                case DriverChanged():
+                    self._restless.add(output.driver_id)
+                case _:
+                    pass
+
+    def next_ms(self) -> int | None:
+        """The instant of what happens next; None when nothing will."""
+        if self._line is None:
+            return None
+        line_ms = self._line[0]
+        lively = self.simulated or self._unanswered or self._words or self._deciding.plans
+        return min(line_ms, self._second_ms) if lively else line_ms
+
+    def comparison(self, engine: Engine) -> Comparison:
+        """Both worlds as they are now."""
+        ids = self.numbers.orders
+        return compare(
+            self.recorded.state, engine.state, ids, self.forked_at_ms, self.ended, self.difference
+        )  # fmt: skip
+
+    # ------------------------------------------------------------ the order of things in one instant
+
+    def _change(self, engine: Engine) -> Iterator[tuple[int, Input]]:
+        """What the fork begins with: decisions, and drivers more."""
+        at_ms = self.forked_at_ms
+        for wish in self.changes.decisions:
+            order = engine.state.orders[wish.order_id]
+            action = "assign" if order.driver_id is None else "reassign"
+            yield at_ms, OrderCommand(action, order.id, order.version, ACTOR, wish.driver_id)  # type: ignore[arg-type]
+        number = 0
+        for more in self.changes.drivers:
+            for _ in range(more.number):
+                number += 1
+                registered = DriverRegistered(self._new_id(engine, number), driver_name(len(engine.state.drivers)),
+                                              CAPACITY, (more.mall_id,))  # fmt: skip
+                scene = self._scenes[more.mall_id]
+                self.simulated[registered.driver_id] = self._cast.hire(registered, number, scene)
+                yield at_ms, registered
+        self._part()
+
+    def _live(self, engine: Engine, at_ms: int) -> Iterator[tuple[int, Input]]:
+        """Stores speak, the dispatcher looks, people and it decide; then orders and drivers, and the tick last, as in `World`."""
+        whole = at_ms >= self._second_ms
+        if whole:
+            self._second_ms = at_ms + STEP_MS
+        looked: Sequence[Input] | None = None
+        decides = True
+        yield from self._late_words(engine, at_ms)
+        while self._line is not None and self._line[0] <= at_ms:
+            item = self._line[1]
+            self._line = next(self._lines, None)
+            if looked is None and not _is_word(item):
+                looked = self._look(engine, at_ms)
+            if decides and not isinstance(item, Command | PlanMade):
+                decides = False
+                yield from _untouched(looked or (), engine, at_ms)
+            if whole and isinstance(item, Tick):
+                whole = False
+                yield from self._simulate(engine, at_ms)
+            yield from self._keep(engine, at_ms, item)
+        if decides:
+            yield from _untouched(self._look(engine, at_ms) if looked is None else looked, engine, at_ms)
+        if whole:
+            yield from self._simulate(engine, at_ms)
+        self._part()
+        self._take_over(engine, at_ms)
+
+    def _keep(self, engine: Engine, at_ms: int, item: Input) -> Iterator[tuple[int, Input]]:
+        """A recorded input: the recorded floor takes it, and this one, if it holds here."""
+        kept = self._holding(engine, at_ms, item)
+        state = self.recorded.state
+        seq = state.seq
+        outputs = self.recorded.handle(at_ms, item)
+        if state.seq == seq:
+            return
+        self._recorded_seq += 1
+        self._note(self._theirs, at_ms, item)
+        for output in outputs:
+            if isinstance(output, RouteChanged | DriverChanged):
+                self._restless.add(output.driver_id)
+        if kept is None:
+            self.skipped += not isinstance(item, Ping)
+            return
+        self._own, self._own_outputs = kept, ()
+        yield at_ms, kept
+        self._own = None
+        self._name(item, outputs, self._own_outputs)
+
+    def _name(self, item: Input, theirs: tuple[Output, ...], ours: tuple[Output, ...]) -> None:
+        """Remember what a recorded order or command is called here."""
+        there, here = theirs[0] if theirs else None, ours[0] if ours else None
+        if isinstance(there, CommandDone) and isinstance(here, CommandDone):
+            if f"c-{self._recorded_seq}" != here.command_id:
+                self.numbers.commands[f"c-{self._recorded_seq}"] = here.command_id
+            if isinstance(item, OrderPlaced):
+                self.numbers.place(there.order_ids[0], here.order_ids[0])
+                self._know(self._engine.state.orders[here.order_ids[0]])
+
+    def _holding(self, engine: Engine, at_ms: int, item: Input) -> Input | None:
+        """What a recorded input is on this floor; None when it does not hold."""
+        match item:
+            case Ping():
+                return None if item.driver_id in self.simulated else item
+            case Report():
+                return self._holding_report(engine, at_ms, item)
+            case OrderCommand():
+                return self._holding_command(engine, at_ms, item)
+            case HandOver():
+                return keeping.hand_over(item, self.recorded, engine, self.numbers)
+            case Undo():
+                return Undo(self.numbers.commands.get(item.command_id, item.command_id), item.actor, item.reason)
+            case PlanMade():
+                kept = keeping.advice(item, self.recorded, engine, self.numbers)
+                return None if self._deciding.is_anew(item.mall_id) else kept
+            case SetAutopilot():
+                return None if self._deciding.is_anew(item.mall_id) else item
+            case _:
+                return item
+
+    def _holding_report(self, engine: Engine, at_ms: int, item: Report) -> Report | None:
+        """A driver's word; not that it was given what, here, is not packed yet."""
+        if item.driver_id in self.simulated:
+            return None
+        kept = keeping.report(item, engine, self.numbers)
+        if kept is None or kept.report != "picked_up":
+            return kept
+        early = [order_id for order_id in kept.order_ids if self._is_delayed(engine.state.orders[order_id], at_ms)]
+        if early:
+            self._restless.add(item.driver_id)
+            return None
+        return kept
+
+    def _holding_command(self, engine: Engine, at_ms: int, item: OrderCommand) -> OrderCommand | None:
+        kept = keeping.order_command(item, self.recorded, engine, self.numbers)
+        if kept is None:
+            return None
+        order = engine.state.orders[kept.order_id]
+        if item.action == "ready":
+            if self._is_delayed(order, at_ms):
+                heappush(self._words, (self._truths[order.id].ready_ms, order.id))
+                return None
+            return None if order.is_ready and not self.recorded.state.orders[item.order_id].is_ready else kept
+        machine = item.actor == AUTOPILOT and item.action != "cancel"
+        return None if machine and self._deciding.is_anew(order.mall_id) else kept
+
+    def _late_words(self, engine: Engine, at_ms: int) -> Iterator[tuple[int, Input]]:
+        """Stores that were made late say so when they are done."""
+        while self._words and self._words[0][0] <= at_ms:
+            order = engine.state.orders.get(heappop(self._words)[1])
+            if order is not None and order.ended_ms is None and order.picked_up_ms is None and not order.is_ready:
+                yield at_ms, OrderCommand("ready", order.id, order.version, order.stores[0])
+
+    def _look(self, engine: Engine, at_ms: int) -> Sequence[Input]:
+        """What the dispatcher makes of the floor, when it is time for it to look."""
+        return self._deciding.decide(engine, self.recorded, self.numbers, at_ms)
+
+    def _simulate(self, engine: Engine, at_ms: int) -> Iterator[tuple[int, Input]]:
+        """Simulated drivers live a second; who moves as recorded answers what it was given besides."""
+        for (driver_id, order_id), when_ms in [*self._unanswered.items()]:
+            if when_ms <= at_ms:
+                del self._unanswered[driver_id, order_id]
+                order = engine.state.orders[order_id]
+                if order.driver_id == driver_id and order.status == "assigned" and driver_id not in self.simulated:
+                    yield at_ms, self._accepts(engine, order, at_ms)
+        for driver in [*self.simulated.values()]:
+            known = engine.state.drivers.get(driver.id)
+            if known is None or (driver.on_duty and known.duty == "off_duty"):
+                continue  # The floor has sent it home.
+            for item in driver.step(at_ms):
+                yield at_ms, item
+
+    def _accepts(self, engine: Engine, order: Order, at_ms: int) -> Report:
+        driver = engine.state.drivers[order.driver_id or ""]
+        report_id = f"{driver.id}-{order.assignment}"
+        return Report(report_id[-64:], "accepted", at_ms, driver.id, (order.id,), driver.assignment)
+
+    # ------------------------------------------------------------ who is where
+
+    def _take_over(self, engine: Engine, at_ms: int) -> None:
+        """Hand drivers whose next stop is no longer the recorded one to the simulator; take back who went home."""
+        state, there = engine.state, self.recorded.state
+        for driver_id in sorted(self._restless):
+            ours, theirs = state.drivers.get(driver_id), there.drivers.get(driver_id)
+            if ours is None or theirs is None:
+                continue
+            simulated = self.simulated.get(driver_id)
+            if simulated is not None:
+                if not simulated.on_duty and ours.duty == theirs.duty == "off_duty":
+                    del self.simulated[driver_id]
+                continue
+            if ours.duty == "off_duty":
+                continue
+            if self._everybody or not keeping.is_on_course(theirs, ours, self.numbers):
+                scene = self._scenes[ours.region or next(iter(self._scenes))]
+                number = list(state.drivers).index(driver_id)
+                life = self.outlook.life(driver_id)
+                self.simulated[driver_id] = self._cast.take_over(ours, number, scene, life, at_ms)
+                continue
+            for order_id in ours.order_ids:
+                order = state.orders[order_id]
+                origin = there.orders.get(self.numbers.origin(order_id) or "")
+                if order.status == "assigned" and (origin is None or origin.driver_id != driver_id):
+                    self._unanswered.setdefault((driver_id, order_id), at_ms + ACCEPT_MS)
+        self._restless.clear()
+
+    def _new_id(self, engine: Engine, number: int) -> str:
+        driver_id = f"extra-{number:02d}"
+        while driver_id in engine.state.drivers:
+            driver_id += "x"
+        return driver_id
+
+    def _first_second(self) -> int:
+        """The first whole second of the recording's own beat after the fork."""
+        beat_ms = (self._line[0] if self._line is not None else self.forked_at_ms) % STEP_MS
+        return self.forked_at_ms + 1 + (beat_ms - self.forked_at_ms - 1) % STEP_MS
+
+    # ------------------------------------------------------------ what the world knows
+
+    def _look_around(self, engine: Engine) -> None:
+        for scene in self._scenes.values():
+            scene.orders, scene.truths = engine.state.orders, self._truths
+        for order in engine.state.orders.values():
+            if order.ended_ms is None and order.id not in self._truths:
+                self._know(order)
+
+    def _know(self, order: Order) -> None:
+        origin = self.numbers.origin(order.id) or ""
+        ready_ms = self.outlook.ready.get(origin)
+        if ready_ms is None:
+            promised_ms = order.ready_ms if order.ready_ms is not None else order.placed_ms
+            unsaid = self.outlook.stores_speak and origin
+            ready_ms = max(promised_ms, self.outlook.end_ms + 1) if unsaid else promised_ms
+        late_ms = max((self._late.get((order.mall_id, store), 0) for store in order.stores), default=0)
+        self._truths[order.id] = Truth(ready_ms + late_ms, self.outlook.somebody_in.get(origin))
+
+    def _is_delayed(self, order: Order, at_ms: int) -> bool:
+        """Whether a store that was made late has not packed it yet."""
+        if not self._late or order.is_ready:
+            return False
+        late = any((order.mall_id, store) in self._late for store in order.stores)
+        return late and self._truths[order.id].ready_ms > at_ms
+
+    # ------------------------------------------------------------ where the decisions part
+
+    def _note(self, log: list[Decided], at_ms: int, item: Input) -> None:
+        decision = decided(at_ms, item) if self.difference is None else None
+        if decision is not None:
+            log.append(decision)
+
+    def _part(self) -> None:
+        """Hold what was decided in this instant in both worlds against each other."""
+        if self.difference is None and (self._ours or self._theirs):
+            self.difference = first_difference([*map(self._renamed, self._theirs)], self._ours)
+        self._ours.clear()
+        self._theirs.clear()
+
+    def _renamed(self, decision: Decided) -> Decided:
+        return Decided(
+            decision.at_ms, decision.actor, decision.action, self.numbers.order(decision.about), decision.to
+        )  # fmt: skip
+
+
+def _is_word(item: Input) -> bool:
+    return isinstance(item, OrderCommand) and item.action == "ready"
+
+
+def _untouched(looked: Sequence[Input], engine: Engine, at_ms: int) -> Iterator[tuple[int, Input]]:
+    """What was decided at a look, less what people decided about in the same instant: that is theirs."""
+    orders = engine.state.orders
+    for item in looked:
+        if not (isinstance(item, OrderCommand) and orders[item.order_id].touched_ms == at_ms):
+            yield at_ms, item
+
+
+def run(
+    fork: Fork, engine: Engine, until_ms: int | None = None, progress: Callable[[int], None] | None = None
+) -> Comparison:
+    """Live a fork to its end, or up to an instant, on an engine of its own.
+
+    Raises:
+        CallerError: the floor refuses a decision the fork was to begin with.
+    """
+    for at_ms, item in fork.due(engine, 2**53 if until_ms is None else until_ms):
+        seq = engine.state.seq
+        outputs = engine.handle(at_ms, item)
+        if engine.state.seq > seq:
+            fork.learn(at_ms, item, outputs)
+        elif isinstance(item, OrderCommand) and item.actor == ACTOR:
+            raise CallerError(_why(outputs))
+        if progress is not None and isinstance(item, Tick):
+            progress(at_ms)
+    return fork.comparison(engine)
+
+
+def _why(outputs: Sequence[Output]) -> str:
+    return outputs[0].message if outputs and isinstance(outputs[0], Refused) else "this decision had no effect"
+
+
+def copied(state: State) -> State:
+    """The same state, nobody else's."""
+    return load_state(dump_state(state))
