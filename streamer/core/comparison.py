@@ -115,7 +115,8 @@ def compare(
         ours = forked.orders.get(order_id)
         met.add(order_id)
         if theirs.ended_ms is None or theirs.ended_ms > forked_at_ms or (ours and ours.ended_ms != theirs.ended_ms):
-            rows.append(Lateness(order_id, _late_ms(theirs, recorded.at_ms), ours and _late_ms(ours, forked.at_ms)))
+            forked_late_ms = None if ours is None else _late_ms(ours, forked.at_ms)
+            rows.append(Lateness(order_id, _late_ms(theirs, recorded.at_ms), forked_late_ms))
     rows += [
         Lateness(ours.id, None, _late_ms(ours, forked.at_ms)) for ours in forked.orders.values() if ours.id not in met
     ]

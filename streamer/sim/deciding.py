@@ -99,9 +99,11 @@ def check(changes: Changes, engine: Engine) -> None:
         if order.status not in (*QUEUED, *GIVEN):
             word = "over" if order.status in ENDED else "collected"
             raise CallerError(f"order {order.id} is {word} at that moment: nobody can be given it")
-    for part in (*changes.drivers, *changes.stores, *changes.rules):
-        if part.mall_id not in malls:
-            raise CallerError(f"there is no mall {part.mall_id}; known: {', '.join(malls)}")
+    named = [part.mall_id for part in changes.drivers]
+    named += [part.mall_id for part in changes.stores] + [part.mall_id for part in changes.rules]
+    for mall_id in named:
+        if mall_id not in malls:
+            raise CallerError(f"there is no mall {mall_id}; known: {', '.join(malls)}")
     for late in changes.stores:
         if all(store.id != late.store_id for store in malls[late.mall_id].stores):
             raise CallerError(f"{malls[late.mall_id].name} has no store {late.store_id}")

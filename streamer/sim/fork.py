@@ -5,7 +5,7 @@ alone: so it is known at every moment what of the recording still holds (`keepin
 they were recorded. These go on saying what was recorded; each other is simulated from where it stood (`takeover`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 
 from streamer.core.changes import Changes
@@ -40,7 +40,7 @@ from streamer.sim.drivers import SimDriver
 from streamer.sim.keeping import Numbers
 from streamer.sim.names import driver_name
 from streamer.sim.outlook import Outlook, Recorded
-from streamer.sim.takeover import Cast, Scene, Truth
+from streamer.sim.takeover import Cast, Scene, Truth, scenes_of
 from streamer.sim.town import Span
 
 STEP_MS = 1_000
@@ -67,8 +67,8 @@ class Fork:
 
     def __init__(
         self, state: State, engine: Engine, lines: Iterable[Recorded], outlook: Outlook, changes: Changes | None = None,
-        seed: int = 1, roads_seed: int = 0, everybody: bool = False, commands: dict[str, str] | None = None,
-        recorded_seq: int | None = None,
+        scenes: Mapping[str, Scene] | None = None, seed: int = 1, everybody: bool = False,
+        commands: Mapping[str, str] | None = None, recorded_seq: int | None = None,
     ) -> None:  # fmt: skip
         """Does not move either floor yet.
 
@@ -77,8 +77,9 @@ class Fork:
             engine: of the fork's floor. It may have moved on already, by decisions of people.
             lines: the rest of the recording, in order, in the time of this floor.
             outlook: made of the same rest, or of one that began earlier.
+            scenes: of `scenes_of` for this floor, in no other fork at the same time; None: roads of no seed in
+                particular are drawn.
             seed: of what is simulated. The same arguments give the same fork.
-            roads_seed: that of the world the recording was simulated in, if it was: then the roads are the same.
             everybody: whether all drivers are simulated from the beginning; without it a fork is as near to the
                 recording as it can be, with it two forks that differ in their policy are judged alike.
             commands: this floor's command ids by those of the recording, where they differ.
@@ -105,9 +106,9 @@ class Fork:
         self._everybody = everybody
         span = Span(self.forked_at_ms, self.forked_at_ms, max(outlook.end_ms, self.forked_at_ms + STEP_MS))
         self._cast = Cast(seed, span)
-        self._scenes = {
-            mall_id: Scene(mall, roads_seed, number, span) for number, (mall_id, mall) in enumerate(engine.floor.malls.items())
-        }  # fmt: skip
+        self._scenes = scenes_of(engine.floor, 0) if scenes is None else scenes
+        for scene in self._scenes.values():
+            scene.span = span
         self._late = {(late.mall_id, late.store_id): late.late_ms for late in self.changes.stores}
         self._words: list[tuple[int, str]] = []
         self._truths: dict[str, Truth] = {}
@@ -194,7 +195,7 @@ class Fork:
         self._part()
 
     def _live(self, engine: Engine, at_ms: int) -> Iterator[tuple[int, Input]]:
-        """Stores speak, the dispatcher looks, people and it decide; then orders and drivers, and the tick last, as in `World`."""
+        """Stores speak, the dispatcher looks, people and it decide; then orders, drivers, the tick: as in `World`."""
         whole = at_ms >= self._second_ms
         if whole:
             self._second_ms = at_ms + STEP_MS

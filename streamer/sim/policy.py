@@ -42,9 +42,7 @@ def unheld(engine: Engine, at_ms: int) -> list[Decision]:
     return planned_by(engine, at_ms, dict.fromkeys(engine.floor.malls, replace(RULES, hold_for_batch=False)))
 
 
-def planned_by(
-    engine: Engine, at_ms: int, rules: Mapping[str, AutopilotRules], effort: int = EFFORT
-) -> list[Decision]:
+def planned_by(engine: Engine, at_ms: int, rules: Mapping[str, AutopilotRules], effort: int = EFFORT) -> list[Decision]:
     """Plans the malls that have rules, each by its own; one whose autopilot is off is left to people."""
     decisions: list[Decision] = []
     for mall_id, ways in rules.items():

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from numpy.random import Generator
 
 from streamer.core.events import DriverRegistered, Stop
-from streamer.core.malls import Mall
+from streamer.core.malls import Floor, Mall
 from streamer.core.state import Driver, Order
 from streamer.sim.car import Car
 from streamer.sim.drivers import COLLECT_S, DOOR_S, SimDriver
@@ -70,6 +70,15 @@ class Scene(Surroundings):
         """As it was recorded, whoever comes."""
         truth = self.truths.get(order_id)
         return None if truth is None else truth.somebody_in
+
+
+def scenes_of(floor: Floor, seed: int) -> dict[str, Scene]:
+    """The surroundings of every mall, without anything going on there; drawing their roads takes a second.
+
+    `seed` is that of the world a recording was simulated in, if it was: then the roads are the same.
+    """
+    never = Span(0, 0, 0)
+    return {mall_id: Scene(mall, seed, number, never) for number, (mall_id, mall) in enumerate(floor.malls.items())}
 
 
 class Successor(SimDriver):
@@ -172,4 +181,3 @@ class Cast:
         ways = replace(ways, on_ms=self._span.start_ms)
         phone = Phone(registered.driver_id, scene.plane, stream(self._seed, EXTRA + PHONE, number), ())
         return SimDriver(registered, scene, ways, phone, rng, ())
-
