@@ -16,7 +16,8 @@ from streamer.core.orders import ENDED, GIVEN, QUEUED
 from streamer.core.settings import AutopilotRules
 from streamer.core.state import Order, State
 from streamer.dispatch.candidates import rank
-from streamer.sim.keeping import Numbers
+from streamer.dispatch.decide import give_up_waiting
+from streamer.sim.keeping import Numbers, is_alike
 from streamer.sim.policy import RULES, nearest, planned_by
 
 PEOPLE_MS = 300_000
@@ -62,8 +63,16 @@ class Deciding:
         return planned_by(engine, at_ms, rules)
 
     def _left_over(self, engine: Engine, recorded: Engine, numbers: Numbers, at_ms: int) -> Sequence[Input]:
-        """Orders in the queue here that had a driver in the recording: each goes to the best there is now."""
+        """What the recording's dispatcher could not know. Orders in the queue here that had a driver there: each goes
+        to the best there is now. Drivers of orders that were not with them there do not wait for a late store.
+        """
         given: list[Input] = []
+        for mall_id, rules in self._rules.items():
+            if mall_id not in self._of_people:
+                given += [
+                    back for back in give_up_waiting(engine, mall_id, rules, at_ms)
+                    if not _is_as_recorded(back.order_id, engine, recorded, numbers)
+                ]  # fmt: skip
         taken: set[str] = set()
         for theirs in recorded.state.orders.values():
             if theirs.status in QUEUED or theirs.status == "cancelled":
@@ -71,6 +80,8 @@ class Deciding:
             order = engine.state.orders.get(numbers.order(theirs.id))
             if order is None or order.status not in QUEUED or not self._may_move(order, at_ms):
                 continue
+            if order.history[-1].action == "unassign" and not order.is_ready:
+                continue  # Taken back from a counter: it waits for its store's word.
             best = next((one for one in rank(engine, order.id).items if one.driver_id not in taken), None)
             if best is not None:
                 taken.add(best.driver_id)
@@ -81,6 +92,11 @@ class Deciding:
     def _may_move(self, order: Order, at_ms: int) -> bool:
         touched = order.touched_ms > 0 and at_ms - order.touched_ms < PEOPLE_MS
         return not (order.held or touched or order.mall_id in self._of_people)
+
+
+def _is_as_recorded(order_id: str, engine: Engine, recorded: Engine, numbers: Numbers) -> bool:
+    theirs = recorded.state.orders.get(numbers.origin(order_id) or "")
+    return theirs is not None and is_alike(theirs, engine.state.orders[order_id])
 
 
 def check(changes: Changes, engine: Engine) -> None:

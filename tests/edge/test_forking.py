@@ -31,7 +31,7 @@ END_MIN = 60
 
 
 @pytest.fixture(scope="module")
-def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Path]]:
+def days(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """The rest of a recorded day, cut at some minutes: a test need not play what it does not look at."""
     folder, cuts = tmp_path_factory.mktemp("days"), {}
     with FixtureReader(find_fixture(NAME)) as fixture:
@@ -49,7 +49,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Path]]:
             for line in lines[at:]:
                 writer.write(line.at_ms, line.input)
     hurry.undo()
-    yield cuts
+    return cuts
 
 
 class Demo:
@@ -99,13 +99,16 @@ def late(days: dict[int, Path]) -> Iterator[Demo]:
 
 
 def an_order_on_its_way_to_be_fetched(demo: Demo) -> tuple[Order, str]:
-    """An order nobody has collected whose store has packed it, and the best driver with nothing to do."""
-    for order in demo.state.orders.values():
-        if order.status == "enroute_to_pickup" and order.is_ready:
-            for candidate in rank(demo.runner.engine, order.id).items:
-                if demo.state.drivers[candidate.driver_id].state == "free":
-                    return order, candidate.driver_id
-    raise AssertionError("nothing to reassign")
+    """An order nobody has collected whose store has packed it, and another driver with nothing to do: soonest done."""
+    able = [
+        (candidate.eta_dropoff_ms, order.id, candidate.driver_id)
+        for order in demo.state.orders.values()
+        if order.status == "enroute_to_pickup" and order.is_ready
+        for candidate in rank(demo.runner.engine, order.id).items
+        if demo.state.drivers[candidate.driver_id].state == "free"
+    ]
+    _, order_id, driver_id = min(able)
+    return demo.state.orders[order_id], driver_id
 
 
 async def test_an_order_reassigned_in_a_demo_is_fetched_and_delivered_by_the_new_driver(early: Demo) -> None:
