@@ -38,7 +38,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
         header, lines = fixture.header, list(fixture)
     engine, at, hurry = floor_of(header, header.start_ms), 0, pytest.MonkeyPatch()
     hurry.setattr(fixtures, "LEVEL", 1)
-    for minute in (20, 50):
+    for minute in (16, 50):
         start_ms = header.start_ms + minute * MINUTE
         while lines[at].at_ms <= start_ms:
             engine.handle(lines[at].at_ms, lines[at].input)
@@ -86,7 +86,7 @@ class Demo:
 
 @pytest.fixture
 def early(days: dict[int, Path]) -> Iterator[Demo]:
-    demo = Demo(days[20], 20)
+    demo = Demo(days[16], 16)
     yield demo
     demo.fixture.close()
 
@@ -112,11 +112,10 @@ def an_order_on_its_way_to_be_fetched(demo: Demo) -> tuple[Order, str]:
 
 
 async def test_an_order_reassigned_in_a_demo_is_fetched_and_delivered_by_the_new_driver(early: Demo) -> None:
-    early.play_to(21)
     order, driver_id = an_order_on_its_way_to_be_fetched(early)
     await early.by_hand(OrderCommand("reassign", order.id, order.version, "maya", driver_id))
     assert early.source.fork is None, "the recording is left by whoever plays it, at its next turn"
-    await early.play_on_to(END_MIN)
+    await early.play_on_to(35)
     assert early.source.fork is not None
     assert early.forks == [early.source.fork.forked_at_ms]
     order = early.state.orders[order.id]
