@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from streamer.core.events import Id
-from streamer.core.settings import AutopilotRules, Ms
+from streamer.core.settings import AutopilotRules
 
 PolicyName = Literal["plan", "no-hold", "nearest"]
 """`plan`: the autopilot, as the recording's rules have it. `no-hold`: the same, but no order waits for another to share
@@ -35,7 +35,7 @@ class LateStore(Struct, frozen=True, forbid_unknown_fields=True):
 
     mall_id: Id
     store_id: Id
-    late_ms: Annotated[Ms, Meta(ge=1)]
+    late_ms: Annotated[int, Meta(ge=1, le=86_400_000)]
 
 
 class MallRules(Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,7 +18,7 @@ from streamer.core.state import Order, State
 from streamer.dispatch.candidates import rank
 from streamer.dispatch.decide import give_up_waiting
 from streamer.sim.keeping import Numbers, is_alike
-from streamer.sim.policy import RULES, nearest, planned_by
+from streamer.sim.policy import EFFORT, RULES, nearest, planned_by
 
 PEOPLE_MS = 300_000
 """What a person decided about in the fork is theirs for so long."""
@@ -31,7 +31,8 @@ class Deciding:
         plans: whether it plans anew, everywhere.
     """
 
-    def __init__(self, changes: Changes, engine: Engine, state: State) -> None:
+    def __init__(self, changes: Changes, engine: Engine, state: State, effort: int = EFFORT) -> None:
+        self._effort = effort
         self.plans = changes.plans_anew
         self._nearest = changes.policy == "nearest"
         self._rules = {mall_id: _rules(changes, engine, mall_id) for mall_id in engine.floor.malls}
@@ -60,7 +61,7 @@ class Deciding:
         if self._nearest:
             return nearest(engine, at_ms)
         rules = {mall_id: ways for mall_id, ways in self._rules.items() if mall_id not in self._of_people}
-        return planned_by(engine, at_ms, rules)
+        return planned_by(engine, at_ms, rules, self._effort)
 
     def _left_over(self, engine: Engine, recorded: Engine, numbers: Numbers, at_ms: int) -> Sequence[Input]:
         """What the recording's dispatcher could not know. Orders in the queue here that had a driver there: each goes

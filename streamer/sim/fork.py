@@ -40,6 +40,7 @@ from streamer.sim.drivers import SimDriver
 from streamer.sim.keeping import Numbers
 from streamer.sim.names import driver_name
 from streamer.sim.outlook import Outlook, Recorded
+from streamer.sim.policy import EFFORT
 from streamer.sim.takeover import Cast, Scene, Truth, scenes_of
 from streamer.sim.town import Span
 
@@ -68,7 +69,7 @@ class Fork:
     def __init__(
         self, state: State, engine: Engine, lines: Iterable[Recorded], outlook: Outlook, changes: Changes | None = None,
         scenes: Mapping[str, Scene] | None = None, seed: int = 1, everybody: bool = False,
-        commands: Mapping[str, str] | None = None, recorded_seq: int | None = None,
+        commands: Mapping[str, str] | None = None, recorded_seq: int | None = None, effort: int = EFFORT,
     ) -> None:  # fmt: skip
         """Does not move either floor yet.
 
@@ -84,6 +85,7 @@ class Fork:
                 recording as it can be, with it two forks that differ in their policy are judged alike.
             commands: this floor's command ids by those of the recording, where they differ.
             recorded_seq: how many inputs had taken effect when the recording was made; None: as many as on this floor.
+            effort: rounds of improvement of each plan.
 
         Raises:
             CallerError: a change names what is not there.
@@ -102,7 +104,7 @@ class Fork:
         self._lines = iter(lines)
         self._line = next(self._lines, None)
         self._recorded_seq = state.seq if recorded_seq is None else recorded_seq
-        self._deciding = Deciding(self.changes, engine, state)
+        self._deciding = Deciding(self.changes, engine, state, effort)
         self._everybody = everybody
         span = Span(self.forked_at_ms, self.forked_at_ms, max(outlook.end_ms, self.forked_at_ms + STEP_MS))
         self._cast = Cast(seed, span)
