@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger("forking")
 
 
+_Handled = tuple[int, Input, tuple[Output, ...]]
+
+
 class Ground(Struct):
     """What a fork of a recording rests on, whenever it begins: made once, in a second or two."""
 
@@ -68,7 +71,7 @@ class ForkingSource(ReplaySource):
         self._recording = recording or (lambda: _lines_of(fixture))
         self._grounding: asyncio.Task[Ground] | None = None
         self._foreseen: _Foreseen | None = None
-        self._waiting: list[tuple[int, Input, tuple[Output, ...]]] | None = None
+        self._waiting: list[_Handled] | None = None
         runner.foresee = self._foresee
 
     async def play(self) -> None:
@@ -118,14 +121,12 @@ class ForkingSource(ReplaySource):
         Raises:
             CallerError: a change names what is not there, or the floor is a fork already.
         """
-        from streamer.sim.deciding import check
-
+        self.prepare()
+        assert self._grounding is not None
+        ground = await self._grounding
         if self.fork is not None or self._waiting is not None:
             raise CallerError("this floor is a fork already: open the recording again for another")
-        check(changes, self.runner.engine)
-        self._foreseen = self._before()
-        self._waiting = []
-        await self._begin(changes)
+        self._fork_from(ground, self._before(), [], changes)
 
     def comparison(self) -> Comparison | None:
         """The recording and its fork as they are now; None before there is one."""
@@ -153,20 +154,25 @@ class ForkingSource(ReplaySource):
         else:
             super()._handled(item, outputs)
 
-    async def _begin(self, changes: Changes | None = None) -> None:
-        """Leave the recording. The floor's clock goes on meanwhile, and what became due is caught up with."""
+    async def _begin(self) -> None:
+        """Leave the recording: somebody has decided. The floor's clock goes on meanwhile, and what became due is caught
+        up with.
+        """
+        self.prepare()
+        assert self._grounding is not None
+        ground = await self._grounding
+        assert self._foreseen is not None
+        self._fork_from(ground, self._foreseen, self._waiting or [], Changes())
+
+    def _fork_from(self, ground: Ground, before: _Foreseen, since: list[_Handled], changes: Changes) -> None:
+        """From the floor as it was `before`, and what was handled on it `since`, without waiting for anything."""
         from streamer.sim.fork import Fork
 
-        self.prepare()
-        before = self._foreseen
-        assert self._grounding is not None
-        assert before is not None
-        ground = await self._grounding
         fork = Fork(
             load_state(before.state), self.runner.engine, self._rest(), ground.outlook, changes, ground.scenes,
             self._seed, commands=before.commands, recorded_seq=before.recorded_seq,
         )  # fmt: skip
-        for at_ms, item, outputs in self._waiting or ():
+        for at_ms, item, outputs in since:
             fork.learn(at_ms, item, outputs)
         self.fork, self._waiting, self._foreseen = fork, None, None
         log.info("forked", at_ms=fork.forked_at_ms)
