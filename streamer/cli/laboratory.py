@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
+from streamer.cli.shown import unit_of
 from streamer.core.changes import Changes, PolicyName
 from streamer.core.kpis import Kpis
 from streamer.edge.recordings.whatif import Moment, live, moment_of
@@ -149,14 +150,17 @@ def _half_width(values: "np.typing.NDArray[np.float64]") -> float:
 def print_verdict(verdict: Verdict) -> None:
     """The figures as a table."""
     first, second = verdict.policies
-    title = f"{verdict.fixture}: {first} and {second}, {verdict.seeds} seeds, means with 95 % intervals"
+    title = f"{verdict.fixture}: {verdict.seeds} seeds, means with 95 % intervals"
     table = Table("figure", first, second, f"{second} less {first}", "p (t)", "p (ranks)", title=title)
     for column in table.columns[1:]:
         column.justify = "right"
     for one in verdict.figures:
+        label, unit = unit_of(one.figure)
         table.add_row(
-            one.figure, f"{one.first:,.4g} ± {one.first_half:.2g}", f"{one.second:,.4g} ± {one.second_half:.2g}",
-            f"{one.difference:+,.4g} [{one.low:+,.3g}, {one.high:+,.3g}]", _p(one.p), _p(one.p_ranks),
+            label, f"{one.first / unit:,.4g} ± {one.first_half / unit:.2g}",
+            f"{one.second / unit:,.4g} ± {one.second_half / unit:.2g}",
+            f"{one.difference / unit:+,.3g} [{one.low / unit:+,.3g}, {one.high / unit:+,.3g}]", _p(one.p),
+            _p(one.p_ranks),
         )  # fmt: skip
     Console().print(table)
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streamer.cli.shown import JsonOption, measuring
+from streamer.cli.shown import MINUTE_MS, JsonOption, measuring, unit_of
 from streamer.core.changes import Changes, LateStore, MoreDrivers, PolicyName, Reassignment
 from streamer.core.comparison import Comparison, Lateness
 from streamer.core.kpis import Kpis
@@ -29,7 +29,7 @@ EffortOption = Annotated[
 MinutesOption = Annotated[
     float | None, typer.Option("--minutes", min=0.1, help="Live on for so long; else to the end.")
 ]
-SHOWN_ORDERS, MINUTE_MS = 10, 60_000
+SHOWN_ORDERS = 10
 
 
 def fork(
@@ -155,8 +155,9 @@ def _print_comparison(name: str, found: Comparison) -> None:
         column.justify = "right"
     for field in msgspec.structs.fields(Kpis):
         theirs, ours = getattr(found.recorded, field.name), getattr(found.forked, field.name)
-        difference = "–" if theirs is None or ours is None else f"{ours - theirs:+,.4g}"
-        table.add_row(field.name, _number(theirs), _number(ours), difference)
+        label, unit = unit_of(field.name)
+        difference = "–" if theirs is None or ours is None else f"{(ours - theirs) / unit:+,.4g}"
+        table.add_row(label, _number(theirs, unit), _number(ours, unit), difference)
     Console().print(table)
     if found.first_difference is None:
         print("no decision differs")
@@ -184,5 +185,5 @@ def _late(late_ms: int | None) -> str:
     return f"{abs(late_ms) / 60_000:.1f} min {'late' if late_ms > 0 else 'early'}"
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,}"
+def _number(value: float | None, unit: float) -> str:
+    return "–" if value is None else f"{value / unit:,.4g}"

@@ -32,7 +32,7 @@ def test_a_policy_is_compared_in_a_table(mallard: Mallard) -> None:
         "--late", "cf-apple=20", "--hold", "--minutes", "1",
     )  # fmt: skip
     assert (code, err) == (0, "")
-    assert "click_to_door_ms" in out
+    assert "click to door, min" in out
     assert "the first decision that differs" in out
 
 
