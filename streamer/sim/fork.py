@@ -258,7 +258,7 @@ class Fork:
         """What a recorded input is on this floor; None when it does not hold."""
         match item:
             case Ping():
-                return None if item.driver_id in self.simulated else item
+                return item if self._moves_as_recorded(engine, item.driver_id) else None
             case Report():
                 return self._holding_report(engine, at_ms, item)
             case OrderCommand():
@@ -275,9 +275,16 @@ class Fork:
             case _:
                 return item
 
+    def _moves_as_recorded(self, engine: Engine, driver_id: str) -> bool:
+        """Whether a driver says what was recorded: it is not simulated, and nobody has sent it home in the fork."""
+        if driver_id in self.simulated:
+            return False
+        ours, theirs = engine.state.drivers.get(driver_id), self.recorded.state.drivers.get(driver_id)
+        return not (ours and theirs and ours.duty == "off_duty" != theirs.duty)
+
     def _holding_report(self, engine: Engine, at_ms: int, item: Report) -> Report | None:
         """A driver's word; not that it was given what, here, is not packed yet."""
-        if item.driver_id in self.simulated:
+        if not self._moves_as_recorded(engine, item.driver_id):
             return None
         kept = keeping.report(item, engine, self.numbers)
         if kept is None or kept.report != "picked_up":

@@ -1,7 +1,8 @@
 """A recording that answers: nobody decides, and it is the recording; somebody does, and drivers obey from there."""
 
 import asyncio
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,19 @@ from msgspec.structs import replace
 
 from streamer.core.changes import Changes, MoreDrivers, Reassignment
 from streamer.core.errors import CallerError
-from streamer.core.events import CommandDone, DriverRegistered, OrderCommand, PlanMade, Refused
+from streamer.core.events import (
+    CommandDone,
+    DriverRegistered,
+    HandOver,
+    Input,
+    OrderCommand,
+    OrderPlaced,
+    Output,
+    PlanMade,
+    Refused,
+    SetDuty,
+    Undo,
+)
 from streamer.core.kpis import kpis
 from streamer.core.orders import GIVEN
 from streamer.core.snapshot import dump_state, load_state
@@ -21,7 +34,7 @@ from streamer.edge.recordings import fixtures
 from streamer.edge.recordings.fixtures import FixtureReader, FixtureWriter, find_fixture, read_companion
 from streamer.edge.recordings.forking import ForkingSource
 from streamer.edge.recordings.replay import floor_of
-from streamer.edge.runner import Runner
+from streamer.edge.runner import Runner, Then
 from tests.builders import MINUTE
 from tests.edge.floor_kit import a_header
 
@@ -185,3 +198,75 @@ async def test_of_a_bulk_the_fork_begins_before_the_first(late: Demo) -> None:
     recorded = late.source.fork.recorded.state.orders
     assert {order_id: recorded[order_id].driver_id for order_id in seen} == seen
     assert [late.state.orders[order_id].driver_id for order_id in seen] == [None, None]
+
+
+async def test_a_driver_whom_the_floor_sends_home_says_no_more(late: Demo) -> None:
+    driver = next(driver for driver in late.state.drivers.values() if driver.state == "free")
+    await late.runner.ask(SetDuty(driver.id, "off_duty", "maya"))
+    await late.play_on_to(51)
+    heard_ms = late.state.drivers[driver.id].received_ms
+    late.play_to(55)
+    assert late.state.drivers[driver.id].duty == "off_duty"
+    assert late.state.drivers[driver.id].received_ms == heard_ms
+
+
+async def test_whatever_people_do_the_fork_stays_one_sound_floor(early: Demo) -> None:
+    """Somebody keeps moving, holding and undoing: nothing breaks, and nothing is refused for its numbers."""
+    refused: Counter[str] = Counter()
+    submit = early.runner.submit
+
+    def watched(item: Input, then: Then | None = None, at_ms: int | None = None) -> None:
+        def judge(outputs: Sequence[Output]) -> None:
+            if outputs and isinstance(outputs[0], Refused):
+                refused[outputs[0].code] += 1
+            if then is not None:
+                then(outputs)
+
+        submit(item, judge, at_ms)
+
+    early.runner.submit = watched  # type: ignore[method-assign]
+    for minute in range(17, 32):
+        await early.play_on_to(minute)
+        for item in meddling(early.state, minute):
+            await early.runner.ask(item)
+    assert early.source.fork is not None
+    assert early.runner.quarantined == 0
+    assert refused.keys() <= {"bad_transition", "over_capacity", "driver_off_duty", "stood_down", "declined"}, refused
+    assert refused.total() < 40, refused
+    carried = [order_id for driver in early.state.drivers.values() for order_id in driver.order_ids]
+    assert len(carried) == len(set(carried))
+    for driver in early.state.drivers.values():
+        assert {stop.order_id for stop in driver.route} == set(driver.order_ids)
+    assert early.source.fork.difference is not None
+
+
+def meddling(state: State, minute: int) -> list[Input]:
+    """What somebody does who cannot keep the hands off, another thing every minute."""
+    orders = list(state.orders.values())
+    free = next((driver.id for driver in state.drivers.values() if driver.state == "free"), None)
+    given = next((order for order in orders if order.status in ("assigned", "enroute_to_pickup")), None)
+    busy = next((driver.id for driver in state.drivers.values() if len(driver.order_ids) > 1), None)
+    done = next(reversed(state.commands), "")
+    match minute % 6:
+        case 0 if given is not None and free is not None:
+            return [OrderCommand("reassign", given.id, given.version, "maya", free)]
+        case 1 if given is not None:
+            return [OrderCommand("unassign", given.id, given.version, "maya")]
+        case 2 if busy is not None:
+            return [HandOver(busy, None, "maya")]
+        case 3:
+            return [Undo(done, "maya")]
+        case 4 if free is not None:
+            return [SetDuty(free, "off_duty", "maya")]
+        case _:
+            last = orders[-1]
+            return [
+                replace(_placed_again(last), external_id=f"by-hand-{minute}"),
+                OrderCommand("hold", last.id, last.version, "maya"),
+            ]
+
+
+def _placed_again(order: Order) -> OrderPlaced:
+    return OrderPlaced(
+        order.mall_id, order.stores, order.dropoff, order.placed_ms, order.due_ms, order.ready_ms, actor="you"
+    )
