@@ -6,11 +6,10 @@ they were recorded. These go on saying what was recorded; each other is simulate
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from heapq import heappop, heappush
 
 from streamer.core.changes import Changes
 from streamer.core.commands import AUTOPILOT
-from streamer.core.comparison import Comparison, Decided, Difference, compare, decided, first_difference
+from streamer.core.comparison import Comparison, Difference, compare
 from streamer.core.engine import Engine
 from streamer.core.errors import CallerError
 from streamer.core.events import (
@@ -40,9 +39,11 @@ from streamer.sim.drivers import SimDriver
 from streamer.sim.keeping import Numbers
 from streamer.sim.names import driver_name
 from streamer.sim.outlook import Outlook, Recorded
+from streamer.sim.parting import Parting
 from streamer.sim.policy import EFFORT
-from streamer.sim.takeover import Cast, Scene, Truth, scenes_of
+from streamer.sim.takeover import Cast, Scene, scenes_of
 from streamer.sim.town import Span
+from streamer.sim.truths import Truths
 
 STEP_MS = 1_000
 ACTOR = "what-if"
@@ -60,7 +61,6 @@ class Fork:
         recorded: the floor of the recording, at the same moment.
         changes: what was changed when it began.
         forked_at_ms: when the two floors were one, UTC epoch milliseconds.
-        difference: where the decisions of both part; None as long as they do not.
         ended: the recording has no more.
         simulated: drivers that are simulated, by id.
         skipped: recorded inputs that did not hold.
@@ -83,7 +83,7 @@ class Fork:
             seed: of what is simulated. The same arguments give the same fork.
             everybody: whether all drivers are simulated from the beginning; without it a fork is as near to the
                 recording as it can be, with it two forks that differ in their policy are judged alike.
-            commands: this floor's command ids by those of the recording, where they differ.
+            commands: this floor's command ids by those of the recording; None: they are the same.
             recorded_seq: how many inputs had taken effect when the recording was made; None: as many as on this floor.
             effort: rounds of improvement of each plan.
 
@@ -94,13 +94,14 @@ class Fork:
         check(self.changes, engine)
         self.recorded = engine.twin(state)
         self.forked_at_ms = state.at_ms
-        self.numbers = Numbers(state.orders, commands)
-        self.difference: Difference | None = None
+        self.numbers = Numbers(state.orders, {one: one for one in state.commands} if commands is None else commands)
         self.ended = False
         self.simulated: dict[str, SimDriver] = {}
         self.skipped = 0
         self.outlook = outlook
         self._engine = engine
+        self._parting = Parting(self.numbers)
+        self._truths = Truths(outlook, self.numbers, self.changes.stores)
         self._lines = iter(lines)
         self._line = next(self._lines, None)
         self._recorded_seq = state.seq if recorded_seq is None else recorded_seq
@@ -110,19 +111,13 @@ class Fork:
         self._cast = Cast(seed, span)
         self._scenes = scenes_of(engine.floor, 0) if scenes is None else scenes
         for scene in self._scenes.values():
-            scene.span = span
-        self._late = {(late.mall_id, late.store_id): late.late_ms for late in self.changes.stores}
-        self._words: list[tuple[int, str]] = []
-        self._truths: dict[str, Truth] = {}
+            scene.span, scene.truths = span, self._truths.by_order
         self._unanswered: dict[tuple[str, str], int] = {}
         self._restless: set[str] = set(engine.state.drivers)
         self._own: Input | None = None
         self._own_outputs: tuple[Output, ...] = ()
-        self._ours: list[Decided] = []
-        self._theirs: list[Decided] = []
         self._begun = False
         self._second_ms = self._first_second()
-        self._look_around(engine)
 
     # ------------------------------------------------------------ what its owner calls
 
@@ -133,7 +128,9 @@ class Fork:
             engine: of the fork's floor, as it is now.
         """
         self._engine = engine
-        self._look_around(engine)
+        self._truths.look_around(engine.state.orders)
+        for scene in self._scenes.values():
+            scene.orders = engine.state.orders
         if not self._begun:
             self._begun = True
             yield from self._change(engine)
@@ -148,7 +145,7 @@ class Fork:
             self._own_outputs = outputs
         elif isinstance(item, SetAutopilot):
             self._deciding.leave_to_people(item.mall_id)
-        self._note(self._ours, at_ms, item)
+        self._parting.forked(at_ms, item)
         for output in outputs:
             match output:
                 case RouteChanged():
@@ -166,15 +163,18 @@ class Fork:
         if self._line is None:
             return None
         line_ms = self._line[0]
-        lively = self.simulated or self._unanswered or self._words or self._deciding.plans
+        lively = self.simulated or self._unanswered or self._truths.has_words or self._deciding.plans
         return min(line_ms, self._second_ms) if lively else line_ms
+
+    @property
+    def difference(self) -> Difference | None:
+        """Where the decisions of both floors part; None as long as they do not."""
+        return self._parting.difference
 
     def comparison(self, engine: Engine) -> Comparison:
         """Both worlds as they are now."""
-        ids = self.numbers.orders
-        return compare(
-            self.recorded.state, engine.state, ids, self.forked_at_ms, self.ended, self.difference
-        )  # fmt: skip
+        ids, at_ms = self.numbers.orders, self.forked_at_ms
+        return compare(self.recorded.state, engine.state, ids, at_ms, self.ended, self.difference)
 
     # ------------------------------------------------------------ the order of things in one instant
 
@@ -194,7 +194,7 @@ class Fork:
                 scene = self._scenes[more.mall_id]
                 self.simulated[registered.driver_id] = self._cast.hire(registered, number, scene)
                 yield at_ms, registered
-        self._part()
+        self._parting.compare()
 
     def _live(self, engine: Engine, at_ms: int) -> Iterator[tuple[int, Input]]:
         """Stores speak, the dispatcher looks, people and it decide; then orders, drivers, the tick: as in `World`."""
@@ -203,7 +203,8 @@ class Fork:
             self._second_ms = at_ms + STEP_MS
         looked: Sequence[Input] | None = None
         decides = True
-        yield from self._late_words(engine, at_ms)
+        for word in self._truths.words(engine.state.orders, at_ms):
+            yield at_ms, word
         while self._line is not None and self._line[0] <= at_ms:
             item = self._line[1]
             self._line = next(self._lines, None)
@@ -220,7 +221,7 @@ class Fork:
             yield from _untouched(self._look(engine, at_ms) if looked is None else looked, engine, at_ms)
         if whole:
             yield from self._simulate(engine, at_ms)
-        self._part()
+        self._parting.compare()
         self._take_over(engine, at_ms)
 
     def _keep(self, engine: Engine, at_ms: int, item: Input) -> Iterator[tuple[int, Input]]:
@@ -228,31 +229,32 @@ class Fork:
         kept = self._holding(engine, at_ms, item)
         state = self.recorded.state
         seq = state.seq
-        outputs = self.recorded.handle(at_ms, item)
+        outputs = self.recorded.handle(at_ms, self.numbers.undo_there(item))
         if state.seq == seq:
             return
         self._recorded_seq += 1
-        self._note(self._theirs, at_ms, item)
+        self._parting.recorded(at_ms, item)
         for output in outputs:
             if isinstance(output, RouteChanged | DriverChanged):
                 self._restless.add(output.driver_id)
+        self._own, self._own_outputs = kept, ()
         if kept is None:
             self.skipped += not isinstance(item, Ping)
-            return
-        self._own, self._own_outputs = kept, ()
-        yield at_ms, kept
+        else:
+            yield at_ms, kept
         self._own = None
         self._name(item, outputs, self._own_outputs)
 
     def _name(self, item: Input, theirs: tuple[Output, ...], ours: tuple[Output, ...]) -> None:
         """Remember what a recorded order or command is called here."""
         there, here = theirs[0] if theirs else None, ours[0] if ours else None
+        if isinstance(there, CommandDone):
+            self.numbers.recorded_commands[f"c-{self._recorded_seq}"] = there.command_id
         if isinstance(there, CommandDone) and isinstance(here, CommandDone):
-            if f"c-{self._recorded_seq}" != here.command_id:
-                self.numbers.commands[f"c-{self._recorded_seq}"] = here.command_id
+            self.numbers.commands[f"c-{self._recorded_seq}"] = here.command_id
             if isinstance(item, OrderPlaced):
                 self.numbers.place(there.order_ids[0], here.order_ids[0])
-                self._know(self._engine.state.orders[here.order_ids[0]])
+                self._truths.know(self._engine.state.orders[here.order_ids[0]])
 
     def _holding(self, engine: Engine, at_ms: int, item: Input) -> Input | None:
         """What a recorded input is on this floor; None when it does not hold."""
@@ -266,7 +268,7 @@ class Fork:
             case HandOver():
                 return keeping.hand_over(item, self.recorded, engine, self.numbers)
             case Undo():
-                return Undo(self.numbers.commands.get(item.command_id, item.command_id), item.actor, item.reason)
+                return self.numbers.undo_here(item)
             case PlanMade():
                 kept = keeping.advice(item, self.recorded, engine, self.numbers)
                 return None if self._deciding.is_anew(item.mall_id) else kept
@@ -289,7 +291,9 @@ class Fork:
         kept = keeping.report(item, engine, self.numbers)
         if kept is None or kept.report != "picked_up":
             return kept
-        early = [order_id for order_id in kept.order_ids if self._is_delayed(engine.state.orders[order_id], at_ms)]
+        early = [
+            order_id for order_id in kept.order_ids if self._truths.is_delayed(engine.state.orders[order_id], at_ms)
+        ]
         if early:
             self._restless.add(item.driver_id)
             return None
@@ -301,19 +305,12 @@ class Fork:
             return None
         order = engine.state.orders[kept.order_id]
         if item.action == "ready":
-            if self._is_delayed(order, at_ms):
-                heappush(self._words, (self._truths[order.id].ready_ms, order.id))
+            if self._truths.is_delayed(order, at_ms):
+                self._truths.say_later(order)
                 return None
             return None if order.is_ready and not self.recorded.state.orders[item.order_id].is_ready else kept
         machine = item.actor == AUTOPILOT and item.action != "cancel"
         return None if machine and self._deciding.is_anew(order.mall_id) else kept
-
-    def _late_words(self, engine: Engine, at_ms: int) -> Iterator[tuple[int, Input]]:
-        """Stores that were made late say so when they are done."""
-        while self._words and self._words[0][0] <= at_ms:
-            order = engine.state.orders.get(heappop(self._words)[1])
-            if order is not None and order.ended_ms is None and order.picked_up_ms is None and not order.is_ready:
-                yield at_ms, OrderCommand("ready", order.id, order.version, order.stores[0])
 
     def _look(self, engine: Engine, at_ms: int) -> Sequence[Input]:
         """What the dispatcher makes of the floor, when it is time for it to look."""
@@ -336,7 +333,7 @@ class Fork:
 
     def _accepts(self, engine: Engine, order: Order, at_ms: int) -> Report:
         driver = engine.state.drivers[order.driver_id or ""]
-        report_id = f"{driver.id}-{order.assignment}"
+        report_id = f"{driver.id}-takes-{order.assignment}"
         return Report(report_id[-64:], "accepted", at_ms, driver.id, (order.id,), driver.assignment)
 
     # ------------------------------------------------------------ who is where
@@ -378,51 +375,6 @@ class Fork:
         """The first whole second of the recording's own beat after the fork."""
         beat_ms = (self._line[0] if self._line is not None else self.forked_at_ms) % STEP_MS
         return self.forked_at_ms + 1 + (beat_ms - self.forked_at_ms - 1) % STEP_MS
-
-    # ------------------------------------------------------------ what the world knows
-
-    def _look_around(self, engine: Engine) -> None:
-        for scene in self._scenes.values():
-            scene.orders, scene.truths = engine.state.orders, self._truths
-        for order in engine.state.orders.values():
-            if order.ended_ms is None and order.id not in self._truths:
-                self._know(order)
-
-    def _know(self, order: Order) -> None:
-        origin = self.numbers.origin(order.id) or ""
-        ready_ms = self.outlook.ready.get(origin)
-        if ready_ms is None:
-            promised_ms = order.ready_ms if order.ready_ms is not None else order.placed_ms
-            unsaid = self.outlook.stores_speak and origin
-            ready_ms = max(promised_ms, self.outlook.end_ms + 1) if unsaid else promised_ms
-        late_ms = max((self._late.get((order.mall_id, store), 0) for store in order.stores), default=0)
-        self._truths[order.id] = Truth(ready_ms + late_ms, self.outlook.somebody_in.get(origin))
-
-    def _is_delayed(self, order: Order, at_ms: int) -> bool:
-        """Whether a store that was made late has not packed it yet."""
-        if not self._late or order.is_ready:
-            return False
-        late = any((order.mall_id, store) in self._late for store in order.stores)
-        return late and self._truths[order.id].ready_ms > at_ms
-
-    # ------------------------------------------------------------ where the decisions part
-
-    def _note(self, log: list[Decided], at_ms: int, item: Input) -> None:
-        decision = decided(at_ms, item) if self.difference is None else None
-        if decision is not None:
-            log.append(decision)
-
-    def _part(self) -> None:
-        """Hold what was decided in this instant in both worlds against each other."""
-        if self.difference is None and (self._ours or self._theirs):
-            self.difference = first_difference([*map(self._renamed, self._theirs)], self._ours)
-        self._ours.clear()
-        self._theirs.clear()
-
-    def _renamed(self, decision: Decided) -> Decided:
-        return Decided(
-            decision.at_ms, decision.actor, decision.action, self.numbers.order(decision.about), decision.to
-        )  # fmt: skip
 
 
 def _is_word(item: Input) -> bool:

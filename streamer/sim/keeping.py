@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from streamer.core.engine import Engine
-from streamer.core.events import Advice, HandOver, OrderCommand, PlanMade, Report
+from streamer.core.events import Advice, HandOver, Input, OrderCommand, PlanMade, Report, Undo
 from streamer.core.orders import GIVEN, ON_BOARD, QUEUED
 from streamer.core.reports import DUTY_REPORTS
 from streamer.core.state import Driver, Order
@@ -19,14 +19,20 @@ from streamer.core.state import Driver, Order
 class Numbers:
     """What stands in the fork for an order or command of the recording. Nobody else's ids are ever taken for one.
 
-    `orders` and `commands` hold only what is called otherwise; all else has kept its name.
+    Attributes:
+        orders: the fork's order ids by the recording's, of what was placed since; older ones have kept their names.
+        recorded: the other way round, of all orders of the recording.
+        commands: the fork's command ids by the recording's; one that is not there did not hold in the fork.
+        recorded_commands: those of the recorded floor, which counts strangers' inputs that were no part of the
+            recording.
     """
 
-    def __init__(self, shared: Iterable[str], commands: Mapping[str, str] | None = None) -> None:
-        """`shared` are the orders there were when both worlds were one."""
+    def __init__(self, shared: Iterable[str], commands: Mapping[str, str]) -> None:
+        """`shared` are the orders, `commands` the commands there were when both worlds were one."""
         self.orders: dict[str, str] = {}
         self.recorded: dict[str, str] = {order_id: order_id for order_id in shared}
-        self.commands: dict[str, str] = dict(commands or {})
+        self.commands: dict[str, str] = dict(commands)
+        self.recorded_commands: dict[str, str] = dict(commands)
 
     def order(self, recorded_id: str) -> str:
         """The fork's name for an order of the recording."""
@@ -36,6 +42,16 @@ class Numbers:
         """An order of the recording was placed in both worlds."""
         self.orders[recorded_id] = forked_id
         self.recorded[forked_id] = recorded_id
+
+    def undo_here(self, item: Undo) -> Undo | None:
+        """The undo of the same command in the fork; None when that did not hold here."""
+        command_id = self.commands.get(item.command_id)
+        return None if command_id is None else replace(item, command_id=command_id)
+
+    def undo_there(self, item: Input) -> Input:
+        """An input for the recorded floor: of an undo, that of the same command there."""
+        known = self.recorded_commands.get(item.command_id) if isinstance(item, Undo) else None
+        return replace(item, command_id=known) if isinstance(item, Undo) and known is not None else item
 
     def origin(self, forked_id: str) -> str | None:
         """The recording's name for an order of the fork; None for one that people placed in the fork."""

@@ -6,7 +6,6 @@ It must not know why a driver is taken over, nor the recording beyond what `Outl
 from collections.abc import Iterator, Mapping
 from math import cos, radians, sin
 
-from msgspec import Struct
 from msgspec.structs import replace
 from numpy.random import Generator
 
@@ -20,6 +19,7 @@ from streamer.sim.incidents import DriverTrouble
 from streamer.sim.outlook import Life
 from streamer.sim.phone import Phone
 from streamer.sim.town import Point, Span, Surroundings, roads_stream, stream
+from streamer.sim.truths import Truth
 
 DECLINE = 0.045
 """Share of offers declined by a driver of whom too little is known; the mean of `habits`."""
@@ -30,13 +30,6 @@ REPORTS_FROM = 1_000_000
 """Reports of a driver taken over are numbered from here, so that none is taken for one of the recording."""
 HABITS, PHONE, EXTRA = 3_000, 4_000, 5_000
 """Branches of the seed; below them are those of `World`."""
-
-
-class Truth(Struct):
-    """What the world knows of an order, and no driver does: since when it is ready, and whether somebody is in."""
-
-    ready_ms: int
-    somebody_in: bool | None = None
 
 
 class Scene(Surroundings):

@@ -8,8 +8,9 @@ from msgspec import Struct
 from streamer.core.events import Ping, Report
 from streamer.core.state import Order
 from streamer.sim.outlook import Life
-from streamer.sim.takeover import Cast, Scene, Successor, Truth, scenes_of
+from streamer.sim.takeover import Cast, Scene, Successor, scenes_of
 from streamer.sim.town import Span
+from streamer.sim.truths import Truth
 from tests.builders import MINUTE, Bench, a_floor, a_ping
 
 HOUR = 60 * MINUTE
