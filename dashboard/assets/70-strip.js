@@ -83,8 +83,11 @@ window.mallard = window.mallard || {};
     #moment(sign, now, ended) {
       const mode = at('mode');
       if (!mode) return;
-      mode.dataset.mode = ended ? 'ended' : sign.mode;
-      show(mode, sign.mode === 'live' ? 'LIVE' : ended ? 'REPLAY ENDED' : `REPLAY ×${+sign.speed.toFixed(1)}`);
+      const forked = sign.mode !== 'live' && sign.forked_at_ms != null;
+      const word = forked ? 'FORK' : 'REPLAY';
+      mode.dataset.mode = ended ? 'ended' : forked ? 'fork' : sign.mode;
+      show(mode, sign.mode === 'live' ? 'LIVE' : ended ? `${word} ENDED` : `${word} ×${+sign.speed.toFixed(1)}`);
+      mode.title = forked ? `Left its recording at ${mallard.clock(sign.forked_at_ms, this.malls[0] ?? [...this.model.kpis.keys()][0], true)}, at the first decision made here: drivers do as they are told` : '';
       show(at('fixture'), sign.fixture || '');
       const malls = this.malls.length ? this.malls : [...this.model.kpis.keys()];
       const mall = malls[0];
