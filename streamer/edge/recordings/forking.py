@@ -136,7 +136,7 @@ class ForkingSource(ReplaySource):
 
     def _foresee(self, item: Input) -> None:
         """A fork needs the floor as it was before the decision it begins with; which may be refused, so none yet."""
-        if self.fork is None and self._waiting is None and item is not self._own and _is_by_people(item):
+        if self.fork is None and self._waiting is None and item is not self._own and is_by_people(item):
             self._foreseen = self._before()
 
     def _before(self) -> _Foreseen:
@@ -149,7 +149,7 @@ class ForkingSource(ReplaySource):
             self.fork.learn(at_ms, item, outputs)
         elif self._waiting is not None:
             self._waiting.append((at_ms, item, outputs))
-        elif item is not self._own and _is_by_people(item):
+        elif item is not self._own and is_by_people(item):
             self._waiting = [(at_ms, item, outputs)]
         else:
             super()._handled(item, outputs)
@@ -201,7 +201,7 @@ class ForkingSource(ReplaySource):
         return Ground(Outlook(lines), scenes_of(self.runner.engine.floor, seed))
 
 
-def _is_by_people(item: Input) -> bool:
+def is_by_people(item: Input) -> bool:
     """Whether somebody decided: what phones, timers and the floor's own autopilot say forks nothing."""
     return isinstance(item, Command | OrderPlaced) and item.actor != AUTOPILOT
 
