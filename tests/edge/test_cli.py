@@ -24,7 +24,7 @@ from streamer import cli
 from streamer.core.engine import Engine
 from streamer.edge.accounts import Accounts, BadLoginError
 from streamer.edge.journal.contract import Note
-from streamer.edge.recordings.fixtures import read_companion
+from streamer.edge.recordings.fixtures import fixture_names, read_companion
 from tests.builders import T0, a_collection, a_floor
 from tests.edge.floor_kit import a_day, live_through, write_journal
 from tests.edge.test_journal import a_history
@@ -391,6 +391,9 @@ def test_a_demo_plays_shows_its_log_ins_and_cleans_up(tmp_path: Path) -> None:
             later = client.get("/api/v1/state").json()
             assert later["at_ms"] - first["at_ms"] > 10_000
             assert later["seq"] > first["seq"]
+            listed = {item["id"]: item["kind"] for item in client.get("/api/v1/recordings").json()["items"]}
+            assert listed == dict.fromkeys(fixture_names(), "fixture"), "a demo has no day of its own"
+            assert client.post("/api/v1/rooms", json={"source": "bad-day"}).status_code == 201
         hint = demo.found(r"drive it +(python -c .*)").replace("python", sys.executable, 1)
         said = subprocess.run(hint, shell=True, capture_output=True, text=True, timeout=20, check=True)
         assert '"type":"welcome"' in said.stdout
