@@ -12,7 +12,8 @@
  *   address?: string}}} Order
  * @typedef {{order_id: string, word: string, reason?: string, driver_id?: string, trip?: string[], depart_ms?: number,
  *   leave_ms?: number, eta_dropoff_ms?: number}} Advice
- * @typedef {{mode: string, speed: number, fixture: string|null, clock_offset_ms: number, ended: boolean, playing: boolean}} Sign
+ * @typedef {{mode: string, speed: number, fixture: string|null, clock_offset_ms: number, ended: boolean, playing: boolean,
+ *   forked_at_ms: number|null}} Sign
  * @typedef {{mall_id: string, snapshot: boolean, drivers: string[], gone: string[], orders: string[],
  *   cells: string[], mode: boolean}} Change
  */

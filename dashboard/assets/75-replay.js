@@ -70,7 +70,15 @@ window.mallard = window.mallard || {};
 
     look() { if (!this.wishes.length || performance.now() - this.asked > PATIENCE_MS) this.send({}); }
 
-    seek(at_ms) {
+    /** A seek leads back to the recording. @param {() => void} go */
+    #sure(go) {
+      if (!this.status?.forked_at_ms) go();
+      else mallard.hands.sure('Another moment is one of the recording: this fork, and what was decided in it, is given up.', go);
+    }
+
+    seek(at_ms) { this.#sure(() => this.#go(at_ms)); }
+
+    #go(at_ms) {
       if (!this.status) return;
       const within = Math.max(this.status.start_ms, Math.min(this.status.end_ms, Math.round(at_ms)));
       document.body.dataset.seeking = 'true';
@@ -100,8 +108,8 @@ window.mallard = window.mallard || {};
     jump(kind, back) {
       const { selection } = mallard.hands;
       if (kind === 'order' && selection?.kind !== 'order') { mallard.hands.tell('Open an order first.'); return; }
-      document.body.dataset.seeking = 'true';
-      this.send({ from_ms: this.now(), kind, back, ...(kind === 'order' ? { order_id: selection.id } : {}) }, 'replay-next');
+      const wish = { from_ms: this.now(), kind, back, ...(kind === 'order' ? { order_id: selection.id } : {}) };
+      this.#sure(() => { document.body.dataset.seeking = 'true'; this.send(wish, 'replay-next'); });
     }
 
     // ------------------------------------------------------------ a link to the moment
@@ -149,6 +157,7 @@ window.mallard = window.mallard || {};
       mallard.model.halted = !this.status.playing;
       if (mallard.model.halted) mallard.model.at_ms = this.status.at_ms; // else the clock would go back when frames say so
       if (before && before.forked_at_ms === null && this.status.forked_at_ms !== null) this.#forked();
+      if (before?.forked_at_ms && !this.status.forked_at_ms) this.#back();
       if (this.status.seeking_ms) { document.body.dataset.seeking = 'true'; if (!this.wishes.length) this.asked = performance.now() - LOOK_MS + 300; }
       this.tick();
     }
@@ -157,7 +166,12 @@ window.mallard = window.mallard || {};
       this.say(`Forked at ${mallard.clock(this.status.forked_at_ms, mallard.firstMall(), true)}: from here on this room goes its own way.`);
     }
 
-    /** @param {string} words */
+    /** The room plays its recording again: there is nothing to compare. */
+    #back() {
+      this.say('Back in the recording.');
+      if (!at('compare-pane').hidden) this.compare();
+    }
+
     say(words) { this.saidAt = performance.now(); show(at('replay-said'), words); at('replay-said').title = words; }
 
     /** @param {any} marks */

@@ -93,9 +93,9 @@ async def fork(form: ForkForm) -> dict[str, object]:
     rules = {item.mall_id: msgspec.to_builtins(item.rules) for item in (found.items if found else ())}
     changes = read_fork(form, rules)
     problem = changes if isinstance(changes, str) else why_not(current_principal())
-    if problem:
+    if isinstance(changes, str) or problem:
         return {"problem": problem, "opened": no_update, "standing": no_update}
-    reply = await call("fork", changes=changes)
+    reply = await call("fork", **changes)
     if not reply.ok:
         return {"problem": refusal(reply.problem), "opened": no_update, "standing": no_update}
     return {"problem": "", "opened": False, "standing": standing(await call("transport"))}

@@ -184,6 +184,7 @@ def print_card(card: DemoCard) -> None:
         f"  accounts    {card.data}  ({'kept' if card.kept else 'removed at the end'})",
         "  drive it    " + hint(card),
         "",
+        "It plays as recorded until somebody decides something; from there it is a fork, and drivers obey.",
         "Ctrl-C stops it.",
     ]
     print("\n".join(lines), flush=True)

@@ -5,11 +5,13 @@ It must not check roles, and it must not know how a recording is played or index
 
 from typing import TypeVar, assert_never
 
-from streamer.core.errors import ConfigurationError
+from streamer.core.changes import Changes
+from streamer.core.errors import CallerError, ConfigurationError
 from streamer.edge.accounts import ROLES, Role
 from streamer.edge.desk.calls import Answer, Caller, CallRefusedError, Nothing, Track
 from streamer.edge.desk.desk import Entry
 from streamer.edge.rooms.contract import NextMark, Transport
+from streamer.edge.rooms.forking import Forks
 from streamer.edge.rooms.player import STEP_MS, Player
 
 OF_PEOPLE = frozenset({"login", "session", "bearer", "logout", "accounts"})
@@ -20,8 +22,9 @@ Number = TypeVar("Number", int, float)
 class RoomCalls:
     """What viewers ask of a room."""
 
-    def __init__(self, player: Player) -> None:
+    def __init__(self, player: Player, forks: Forks) -> None:
         self.player = player
+        self.forks = forks
 
     async def transport(self, who: Caller, params: Transport) -> Answer:
         """Play, pause, step, seek or speed; the status as it then is."""
@@ -48,6 +51,23 @@ class RoomCalls:
             raise CallRefusedError(409, "damaged", str(error)) from error
         return Answer(player.status())
 
+    async def fork(self, who: Caller, params: Changes) -> Answer:
+        """Leave the recording here, with changes; the transport's status."""
+        try:
+            await self.forks.fork(params)
+        except CallerError as error:
+            raise CallRefusedError(409, "not_forked", str(error)) from error
+        except ConfigurationError as error:
+            raise CallRefusedError(409, "damaged", str(error)) from error
+        return Answer(self.player.status())
+
+    async def comparison(self, who: Caller, params: Nothing) -> Answer:
+        """The recording and its fork, side by side."""
+        compared = self.forks.comparison()
+        if compared is None:
+            raise CallRefusedError(409, "not_forked", "this room plays its recording: fork it, or decide something")
+        return Answer(compared)
+
     async def marks(self, who: Caller, params: Nothing) -> Answer:
         """Alarms, decisions and figures, as far as the recording has been read."""
         index = self.player.index
@@ -72,6 +92,8 @@ def table_of_room(usual: dict[str, Entry], calls: RoomCalls, least: Role) -> dic
         "transport": Entry("viewer", Transport, calls.transport),
         "marks": Entry("viewer", Nothing, calls.marks),
         "next_mark": Entry("viewer", NextMark, calls.next_mark),
+        "fork": Entry("dispatcher", Changes, calls.fork),
+        "comparison": Entry("viewer", Nothing, calls.comparison),
         "track": Entry("ops-lead", Track, calls.track),
     }
     return {name: _for(entry, least) for name, entry in table.items()}

@@ -101,8 +101,15 @@ class Index:
         self._read_on = asyncio.Event()
 
     def state_at(self, at_ms: int) -> tuple[int, Engine]:
-        """An engine at the last snapshot not after `at_ms`, and the place to read on from."""
-        found = self._places[max(0, bisect_right(self._places, at_ms, key=_instant) - 1)]
+        """The place of the last snapshot not after `at_ms`, and an engine there."""
+        return self._at(bisect_right(self._places, at_ms, key=_instant) - 1)
+
+    def before_place(self, place: int) -> tuple[int, Engine]:
+        """The same for the last snapshot not behind a place."""
+        return self._at(bisect_right(self._places, place, key=_place) - 1)
+
+    def _at(self, number: int) -> tuple[int, Engine]:
+        found = self._places[max(0, number)]
         state = load_state(zstandard.decompress(found.file.read_bytes()))
         return found.place, self.engine.twin(state)
 
@@ -140,3 +147,7 @@ class Index:
 
 def _instant(place: Place) -> int:
     return place.at_ms
+
+
+def _place(place: Place) -> int:
+    return place.place

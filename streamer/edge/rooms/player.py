@@ -6,7 +6,7 @@ It must not know sockets or calls, nor where the source comes from.
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import structlog
 
@@ -92,6 +92,7 @@ class Player:
         self._due: Iterator[tuple[int, Input]] | None = None
         self._seeking_ms: int | None = None
         self._seek: asyncio.Task[None] | None = None
+        self._holds = 0
         self._changed = asyncio.Event()
         runner.hooks.append(self._handled)
         sign.playing = False
@@ -159,10 +160,27 @@ class Player:
         """Play something else from now on, as a fork does; `at_ms` is then when it left the recording."""
         self._due = None
         self.source, self.forked_at_ms = source, at_ms
+        self._sign.forked_at_ms = at_ms
         self._changed.set()
 
-    async def recorded_from(self, at_ms: int) -> tuple[Engine, Iterator[tuple[int, Line]]]:
-        """An engine of its own just behind everything up to `at_ms`, and the recording's lines from there on.
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Stand until the end of the block, and then go on as asked for meanwhile."""
+        self._holds += 1
+        self._set(self._now_ms(), self._clock.speed, self.playing)
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            self._set(self._now_ms(), self._clock.speed, self.playing)
+
+    async def catch_up_to(self, place: int) -> tuple[Engine, Iterator[tuple[int, Line]]]:
+        """An engine of its own at a place of the recording that was read, and the recording's lines from there on."""
+        engine, _, lines = await _catch_up(self.index, *self.index.before_place(place), until_place=place)
+        return engine, lines
+
+    async def recorded_from(self, at_ms: int) -> tuple[Engine, int, Iterator[tuple[int, Line]]]:
+        """An engine of its own behind everything up to `at_ms`, its place, and the recording's lines from there on.
 
         Raises:
             ConfigurationError: the recording cannot be read so far.
@@ -170,7 +188,7 @@ class Player:
         await self.index.reach(at_ms)
         if not self.index.complete and self.index.at_ms <= at_ms:
             raise ConfigurationError(self.index.problem or "the recording ends before")
-        return await _catch_up(self.index, at_ms)
+        return await _catch_up(self.index, *self.index.state_at(at_ms), until_ms=at_ms)
 
     async def close(self) -> None:
         """Give up a seek that is under way."""
@@ -184,7 +202,7 @@ class Player:
         """Play whenever it is asked for, until cancelled."""
         while True:
             self._changed.clear()
-            if not self.playing or self._seeking_ms is not None:
+            if not self.playing or self._stands:
                 await self._changed.wait()
                 continue
             next_ms = self.source.next_ms()
@@ -197,7 +215,7 @@ class Player:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(wait_s, 0.0001)):
                     await self._changed.wait()
-            if self.playing and self._seeking_ms is None:
+            if self.playing and not self._stands:
                 self._advance(self._clock.now_ms())
 
     def _advance(self, until_ms: int) -> bool:
@@ -219,14 +237,14 @@ class Player:
 
     async def _go_to(self, at_ms: int) -> None:
         try:
-            engine, lines = await self.recorded_from(at_ms)
+            engine, place, lines = await self.recorded_from(at_ms)
         except ConfigurationError:
             self._seeking_ms = None
             self._set(self._now_ms(), self._clock.speed, self.playing)
             raise
         self._seeking_ms = None
         self.runner.restart(engine)
-        self.swap(Recorded(lines, engine.state))
+        self.swap(Recorded(lines, engine.state, place))
         self._sign.ended = False
         self._set(at_ms, self._clock.speed, self.playing)
         self._feed.tick()
@@ -236,12 +254,17 @@ class Player:
         self._sign.ended = True
         self._feed.tick()
 
+    @property
+    def _stands(self) -> bool:
+        """On its way to another instant, or held."""
+        return self._seeking_ms is not None or self._holds > 0
+
     def _now_ms(self) -> int:
         return min(self._clock.now_ms(), self.index.recording.end_ms)
 
     def _set(self, at_ms: int, speed: float, playing: bool) -> None:
         # On the way to another instant it stands.
-        self._clock.set(at_ms, speed, playing and self._seeking_ms is None)
+        self._clock.set(at_ms, speed, playing and not self._stands)
         self.playing = self._sign.playing = playing
         self._sign.speed = speed
         self._changed.set()
@@ -253,15 +276,17 @@ def _look_at(seek: asyncio.Task[None]) -> None:
         log.warning("seek_failed", error=str(error))
 
 
-async def _catch_up(index: Index, at_ms: int) -> tuple[Engine, Iterator[tuple[int, Line]]]:
-    place, engine = index.state_at(at_ms)
+async def _catch_up(
+    index: Index, place: int, engine: Engine, until_ms: int | None = None, until_place: int | None = None
+) -> tuple[Engine, int, Iterator[tuple[int, Line]]]:
+    """Handle the recording's lines from `place` on, up to an instant or to a place."""
     stop_s = time.monotonic() + SLICE_S
     for behind, line in index.recording.lines(place):
-        if line.at_ms > at_ms:
+        if (until_ms is not None and line.at_ms > until_ms) or (until_place is not None and behind > until_place):
             break
         engine.handle(line.at_ms, line.input)
         place = behind
         if time.monotonic() > stop_s:
             await asyncio.sleep(0)
             stop_s = time.monotonic() + SLICE_S
-    return engine, index.recording.lines(place)
+    return engine, place, index.recording.lines(place)

@@ -17,20 +17,22 @@ class Recorded:
 
     Attributes:
         adapter: knows whether anybody intervened, and what the recording's numbers are on this floor.
+        place: where the recording is to be read on from; all before has happened.
     """
 
-    def __init__(self, lines: Iterator[tuple[int, Line]], state: State) -> None:
-        """`lines` are those behind `state`, which nobody has intervened in yet."""
+    def __init__(self, lines: Iterator[tuple[int, Line]], state: State, place: int = 0) -> None:
+        """`lines` are those behind `state`, which nobody has intervened in yet, and begin at `place`."""
         self.adapter = Adapter(state)
+        self.place = place
         self._lines = lines
-        self._next: Line | None = None
+        self._next: tuple[int, Line] | None = None
         self._own: Input | None = None
         self._own_outputs: tuple[Output, ...] | None = None
 
     def due(self, engine: Engine, until_ms: int) -> Iterator[tuple[int, Input]]:
         """See `Source`."""
-        while (line := self._peek()) is not None and line.at_ms <= until_ms:
-            self._next = None
+        while (found := self._peek()) is not None and found[1].at_ms <= until_ms:
+            (self.place, line), self._next = found, None
             item = self.adapter.adapt(line.input, engine.state)
             self._own_outputs = None
             if item is not None:
@@ -46,13 +48,16 @@ class Recorded:
         else:
             self.adapter.touch(item, outputs)
 
+    def says(self, item: Input) -> bool:
+        """Whether this very input is the recording's, being handled now."""
+        return item is self._own
+
     def next_ms(self) -> int | None:
         """See `Source`."""
-        line = self._peek()
-        return None if line is None else line.at_ms
+        found = self._peek()
+        return None if found is None else found[1].at_ms
 
-    def _peek(self) -> Line | None:
+    def _peek(self) -> tuple[int, Line] | None:
         if self._next is None:
-            found = next(self._lines, None)
-            self._next = None if found is None else found[1]
+            self._next = next(self._lines, None)
         return self._next

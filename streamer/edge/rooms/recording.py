@@ -32,6 +32,7 @@ class Recording(Protocol):
         end_ms: the last instant of it.
         begins: the state before the first line.
         first: the place of the first line.
+        seed: of the world it was simulated in; 0 where it was not.
     """
 
     malls: dict[str, object]
@@ -40,6 +41,7 @@ class Recording(Protocol):
     end_ms: int
     begins: State
     first: int
+    seed: int
 
     def lines(self, place: int) -> Iterator[tuple[int, Line]]:
         """Every line from `place` on, each with the place behind it.
@@ -74,6 +76,7 @@ class FixtureRecording:
         self.end_ms = end_ms
         self.begins = header.start or State()
         self.first = 0
+        self.seed = header.seed or 0
 
     def lines(self, place: int) -> Iterator[tuple[int, Line]]:
         """See `Recording`."""
@@ -107,6 +110,7 @@ class JournalRecording:
         finally:
             reader.close()
         self.first = self.begins.seq
+        self.seed = 0
 
     def lines(self, place: int) -> Iterator[tuple[int, Line]]:
         """See `Recording`."""

@@ -26,6 +26,7 @@ from streamer.edge.journal.contract import SCHEMA, JournalHeader, Snapshot
 from streamer.edge.link import Link
 from streamer.edge.rooms.calls import RoomCalls, table_of_room
 from streamer.edge.rooms.contract import RoomOrder
+from streamer.edge.rooms.forking import Forks
 from streamer.edge.rooms.index import Index
 from streamer.edge.rooms.player import Player, RoomClock, RoomJournal
 from streamer.edge.rooms.recording import FixtureRecording, JournalRecording, Recording
@@ -69,7 +70,8 @@ class Room:
         self.accounts = Accounts(folder, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         desk = Desk(self.runner, self.accounts, WallClock(), autopilot=autopilot)
         self.player = Player(self.runner, self.index, clock, sign, self.feed)
-        desk.table = table_of_room(desk.table, RoomCalls(self.player), order.role)
+        self.forks = Forks(self.player)
+        desk.table = table_of_room(desk.table, RoomCalls(self.player, self.forks), order.role)
         self.link = Link(desk, self.feed, secret)
         self.port = 0
         self._server: Server | None = None
@@ -96,6 +98,7 @@ class Room:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.forks.close()
         await self.player.close()
         if self._server is not None:
             self._server.close()
