@@ -138,6 +138,8 @@ def _figure(row: Row, recorded: Kpis, forked: Kpis) -> Component:
     words, tone = "–", "dim"
     if before is not None and after is not None:
         words, tone = row.differ(after - before), _tone(row, after - before)
+        if not any(digit in words for digit in "123456789"):  # the same, to what is shown of it
+            words, tone = "same", "dim"
     shown = [row.write(value) if value is not None else "–" for value in (before, after)]
     return html.Tr([html.Th(row.label), html.Td(shown[0]), html.Td(shown[1]), html.Td(words, className=tone)])
 

@@ -86,6 +86,7 @@ def _choice(identity: str, label: str, choices: tuple[tuple[str, str], ...]) -> 
         value=AS_RECORDED,
         data=[{"value": value, "label": words} for value, words in choices],
         size="sm",
+        mt=10,
         allowDeselect=False,
     )
     return select

@@ -1,4 +1,4 @@
-"""A recording watched in a room: opened, paused, sought, shared by a link, closed."""
+"""A recording watched in a room: opened, paused, sought, shared by a link, closed, and forked by a decision."""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -37,10 +37,10 @@ def close_rooms(demo: Demo) -> None:
         demo.rest("DELETE", f"/rooms/{room['room']}").raise_for_status()
 
 
-async def test_a_recording_is_paused_sought_both_ways_shared_by_a_link_and_opened_again_once_closed(
+async def test_a_recording_is_sought_shared_by_a_link_opened_again_once_closed_and_forked_by_a_decision(
     open_floor: OpenFloor,
 ) -> None:
-    floor = await open_floor("viewer")
+    floor = await open_floor("dispatcher")
     page = floor.page
     await page.click('.header [data-page="replay"]')
     await page.click('[data-recording="saturday-rush"] [data-act="replay-open"]')
@@ -75,6 +75,7 @@ async def test_a_recording_is_paused_sought_both_ways_shared_by_a_link_and_opene
 
     await follow_on_a_phone(floor, link, order_id, alarm_ms)
     await close_and_open_again(floor, alarm_ms)
+    await decide_otherwise(floor)
     close_rooms(floor.demo)
 
 
@@ -103,3 +104,23 @@ async def close_and_open_again(floor: Floor, at_ms: int) -> None:
     assert await floor.ask("mallard.replay.status.at_ms") == at_ms
     # What was asked of the closed room was refused, which the browser notes.
     floor.faults[:] = [fault for fault in floor.faults if "410" not in fault and "Callback error" not in fault]
+
+
+async def decide_otherwise(floor: Floor) -> None:
+    await floor.page.set_viewport_size({"width": 1440, "height": 900})
+    await floor.page.click('[data-tab="unassigned"]')
+    await floor.page.click("#queue-box .ag-row >> nth=0")
+    await floor.page.wait_for_selector("[data-candidate]")
+    await floor.page.keyboard.press("1")
+    await floor.page.wait_for_selector('#inspect-preview [data-act="commit"]')
+    forked_at_ms = await floor.ask("mallard.replay.now()")
+    await floor.page.keyboard.press("a")
+    await floor.until("() => document.getElementById('mode').textContent === 'FORK PAUSED'", seconds=40)
+    assert abs(await floor.ask("mallard.replay.status.forked_at_ms") - forked_at_ms) <= 1_000
+    await floor.page.click('[data-act="replay-compare"]')
+    await floor.page.wait_for_selector("#compare table")
+    assert "maya: assign" in await floor.page.inner_text("#compare header")
+    await floor.page.keyboard.press("<")
+    await floor.page.click('[data-act="confirmed"]')
+    await floor.until("() => document.getElementById('mode').textContent === 'REPLAY PAUSED'")
+    assert await floor.page.locator("#compare-pane").is_hidden()

@@ -156,6 +156,7 @@ def test_figures_of_both_worlds_stand_side_by_side_with_their_difference() -> No
     said = compared()
     assert "Late now 5 2 −3" in said
     assert "On time 90.0% 95.0% +5.0 pt" in said
+    assert "Open 0 0 same" in said
     assert "No decision differs so far." in said
 
 
