@@ -41,8 +41,8 @@ window.mallard = window.mallard || {};
       setInterval(() => this.tick(), 200);
     }
 
-    /** The instant shown. */
-    now() { return Math.round(mallard.model.frames ? mallard.model.floorNow(performance.now()) : this.status?.at_ms || 0); }
+    /** The instant shown, or that it is on its way to. */
+    now() { return this.status?.seeking_ms ?? Math.round(mallard.model.frames ? mallard.model.floorNow(performance.now()) : this.status?.at_ms || 0); }
 
     // ------------------------------------------------------------ asking
 
@@ -188,7 +188,7 @@ window.mallard = window.mallard || {};
       if (!this.gone && !document.hidden && performance.now() - this.asked > LOOK_MS) this.look();
       if (!status) return;
       const mall = mallard.firstMall();
-      const at_ms = this.preview ?? status.seeking_ms ?? this.now();
+      const at_ms = this.preview ?? this.now();
       const clock = mallard.clock(at_ms, mall, true);
       this.track.span(status.start_ms, status.end_ms);
       this.track.at(at_ms, clock);
