@@ -144,8 +144,11 @@ async def test_until_somebody_decides_it_is_the_recording(late: Demo) -> None:
     assert isinstance((await late.runner.ask(OrderCommand("hold", order.id, 9_999, "maya")))[0], Refused)
     late.play_to(END_MIN)
     assert (late.source.fork, late.forks, late.source.next_ms()) == (None, [], None)
-    del late.state.drivers["you"]
+    del late.state.drivers["you"]  # Who is no part of the recording is none of its figures either.
     assert kpis(late.state, None) == read_companion(find_fixture(NAME)).kpis
+    order = next(order for order in late.state.orders.values() if order.status in GIVEN)
+    await late.by_hand(OrderCommand("pin", order.id, order.version, "maya"))
+    assert late.source._waiting is None, "a recording that has ended is not forked any more"
 
 
 async def test_one_decision_late_in_the_day_leaves_most_as_recorded(late: Demo) -> None:

@@ -15,9 +15,9 @@ from streamer.sim.fork import run
 from tests.faults.evidence import Evidence
 from tests.faults.scale import SCALE
 
-DELIVERED, ORDERS_PER_TRIP, CLICK_TO_DOOR = 0.08, 0.10, 0.06
+DELIVERED, ORDERS_PER_TRIP, CLICK_TO_DOOR = 0.10, 0.10, 0.06
 """How far a world of simulated drivers may be from the recorded one, as a share of what was recorded."""
-ON_TIME, LATE = 0.05, 0.06
+ON_TIME, LATE = 0.05, 0.08
 """The same in points: of the share delivered in time, and of late orders among the open ones and those delivered."""
 CASES = [(name, share) for name in fixture_names() for share in SCALE.fork_moments]
 

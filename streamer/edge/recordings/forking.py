@@ -137,7 +137,8 @@ class ForkingSource(ReplaySource):
     def _foresee(self, item: Input) -> None:
         """A fork needs the floor as it was before the decision it begins with; which may be refused, so none yet."""
         if self.fork is None and self._waiting is None and item is not self._own and is_by_people(item):
-            self._foreseen = self._before()
+            # What has ended has nothing to fork: people go on alone.
+            self._foreseen = None if self.next_ms() is None else self._before()
 
     def _before(self) -> _Foreseen:
         adapter = self.adapter
@@ -149,7 +150,7 @@ class ForkingSource(ReplaySource):
             self.fork.learn(at_ms, item, outputs)
         elif self._waiting is not None:
             self._waiting.append((at_ms, item, outputs))
-        elif item is not self._own and is_by_people(item):
+        elif item is not self._own and is_by_people(item) and self._foreseen is not None:
             self._waiting = [(at_ms, item, outputs)]
         else:
             super()._handled(item, outputs)

@@ -57,6 +57,8 @@ class Forks:
         """
         if self._beginning is not None or not isinstance(self.player.source, Recorded):
             raise CallerError("this room is a fork already: seek, and it is the recording again")
+        if self.player.source.next_ms() is None:
+            raise CallerError("this recording has ended: seek to the moment it is to be forked at")
         await self._begin(changes)
 
     def comparison(self) -> Comparison | None:
@@ -75,6 +77,8 @@ class Forks:
         source = self.player.source
         if not isinstance(source, Recorded) or source.says(item) or not is_by_people(item):
             return
+        if source.next_ms() is None:
+            return  # What has ended has nothing to fork: people go on alone.
         self._since.append((self.player.runner.engine.state.at_ms, item, outputs))
         if self._beginning is None:
             self._beginning = asyncio.create_task(self._begin_by_itself())
