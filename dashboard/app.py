@@ -1,4 +1,4 @@
-"""Puts the dashboard together: link, feed, relay, API, log-in and pages behind one gate.
+"""Puts the dashboard together: link, feed, relay, rooms, API, log-in and pages behind one gate.
 
 It must not know what is on a page, nor anything about orders or drivers.
 """
@@ -29,6 +29,8 @@ from dashboard.feed import Feed
 from dashboard.link import Link
 from dashboard.problems import problem
 from dashboard.relay import Relay
+from dashboard.room_door import RoomDoor
+from dashboard.rooms import Rooms, current_room
 from dashboard.settings import Settings
 
 
@@ -57,8 +59,9 @@ def create_app(settings: Settings, build_pages: Callable[[FastAPI], Dash] | None
     relay = Relay(feed)
     link = Link(settings.link_url, settings.link_secret, feed, relay.publish)
     identities = Identities(link)
+    rooms = Rooms(link)
     answered: Counter[int] = Counter()
-    server = _server(link, identities)
+    server = _server(link, identities, rooms)
     server.include_router(probes(link, feed, relay, answered))
     server.include_router(login_router(link, identities, settings))
     _add_feed(server, relay)
@@ -70,9 +73,8 @@ def create_app(settings: Settings, build_pages: Callable[[FastAPI], Dash] | None
     pages._setup_server()  # type: ignore[no-untyped-call]
     require_policies(server, api)
     policy = Policy(pages.csp_hashes(), settings.secure)
-    return Dashboard(
-        Gate(CallbackForm(server, pages), link, identities, settings, policy, answered), link, relay, identities
-    )
+    behind = RoomDoor(CallbackForm(server, pages), rooms)
+    return Dashboard(Gate(behind, link, identities, settings, policy, answered), link, relay, identities)
 
 
 def build_floor(server: FastAPI) -> Dash:
@@ -98,12 +100,13 @@ def build_floor(server: FastAPI) -> Dash:
     return app
 
 
-def _server(link: Link, identities: Identities) -> FastAPI:
+def _server(link: Link, identities: Identities, rooms: Rooms) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_server: FastAPI) -> AsyncIterator[None]:
         async with link:
             watching = asyncio.create_task(identities.watch())
             yield
+            await rooms.close()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
@@ -125,7 +128,8 @@ async def _unfit(_request: Request, error: Exception) -> Response:
 def _add_feed(server: FastAPI, relay: Relay) -> None:
     @server.websocket("/feed")
     async def read_feed(socket: WebSocket) -> None:
-        await relay.serve(socket, authorize(current_principal(), "viewer", "/feed"))
+        who, room = authorize(current_principal(), "viewer", "/feed"), current_room()
+        await (room.relay if room else relay).serve(socket, who)
 
 
 def _add_api(server: FastAPI) -> FastAPI:

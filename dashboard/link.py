@@ -101,6 +101,12 @@ class Link:
         self._socket: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._down = asyncio.Event()
+
+    @property
+    def secret(self) -> str:
+        """That of the link; the rooms beside a floor have the same."""
+        return self._secret
 
     @property
     def up(self) -> bool:
@@ -126,6 +132,12 @@ class Link:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._up.wait(), timeout_s)
         return self.up
+
+    async def wait_down(self, timeout_s: float) -> bool:
+        """Waits until the open socket is lost; False when it was still open after `timeout_s` seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._down.wait(), timeout_s)
+        return not self.up
 
     async def call(
         self, name: str, params: Mapping[str, object] | None = None, principal: Principal | None = None
@@ -187,12 +199,14 @@ class Link:
         log.info("link open", url=self.url)
         try:
             await self._subscribe(socket)
+            self._down.clear()
             self._up.set()
             async for message in socket:
                 await self._take(socket, message if isinstance(message, str) else message.decode())
         finally:
             self._socket = None
             self._up.clear()
+            self._down.set()
             self._fail_all()
 
     async def _take(self, socket: ClientConnection, text: str) -> None:

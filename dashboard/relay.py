@@ -24,6 +24,8 @@ MAX_UNREAD = 1024 * 1024
 MAX_BEHIND_S = 10.0
 SLOW_READER = 1013
 BAD_QUERY = 1008
+COME_AGAIN = 1012
+"""What the frames came by is gone; who comes again is told whether there is more."""
 MAX_READERS = 200
 
 
@@ -123,6 +125,7 @@ class Relay:
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._readers: set[Reader] = set()
+        self._ended = asyncio.Event()
         self.skipped = 0
         """Times a reader was skipped, of readers that have left."""
         self.closed_slow = 0
@@ -142,8 +145,12 @@ class Relay:
         for reader in self._readers:
             reader.offer(head, text)
 
+    def end(self) -> None:
+        """Sends every reader away (1012): nothing more will come this way."""
+        self._ended.set()
+
     async def serve(self, socket: WebSocket, principal: Principal) -> None:
-        """Serves one socket to its end."""
+        """Serves one socket to its end, or to that of the relay."""
         query = socket.query_params
         try:
             asked = parse_query(query.get("malls"), query.get("since"), query.get("epoch"))
@@ -158,7 +165,7 @@ class Relay:
         self._readers.add(reader)
         log.info("feed reader came", name=principal.name, readers=self.readers)
         try:
-            await _first_to_end([reader.send_all(socket), _drain(socket)])
+            await _first_to_end([reader.send_all(socket), _drain(socket), self._until_ended(socket)])
         except TimeoutError:
             self.closed_slow += 1
             with suppress(WebSocketDisconnect, RuntimeError):  # it may have left in the same moment
@@ -167,6 +174,11 @@ class Relay:
             self._readers.discard(reader)
             self.skipped += reader.skips
             log.info("feed reader left", name=principal.name, readers=self.readers)
+
+    async def _until_ended(self, socket: WebSocket) -> None:
+        await self._ended.wait()
+        with suppress(WebSocketDisconnect, RuntimeError):  # it may have left in the same moment
+            await socket.close(COME_AGAIN, "the feed ended")
 
 
 async def _send(socket: WebSocket, text: str) -> None:

@@ -13,6 +13,8 @@ import uvloop
 from streamer.cli.commands import run_app
 from streamer.cli.run import EVERYWHERE, require_secured
 from streamer.cli.shown import DEFAULT_DATA, AutopilotOption, configure_logging
+from streamer.edge.recordings.fixtures import FOLDERS
+from streamer.edge.rooms.keeper import fixture_folder
 from streamer.edge.server import LOOPBACK, LiveOptions, run_live
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -24,6 +26,7 @@ def streamer(
     malls: Annotated[Path | None, typer.Option(envvar="MALLARD_MALLS", metavar="FILE")] = None,
     ingest_port: Annotated[int, typer.Option(envvar="MALLARD_INGEST_PORT", min=0, max=65535)] = 8765,
     autopilot: AutopilotOption = None,
+    fixtures: Annotated[Path | None, typer.Option(envvar="MALLARD_FIXTURES", metavar="DIR")] = None,
     public: Annotated[bool, typer.Option("--public", envvar="MALLARD_PUBLIC")] = False,
 ) -> None:
     """Journal, engine, driver gateway and dashboards' link, on one port."""
@@ -31,7 +34,11 @@ def streamer(
     if public:
         require_secured()
     host = EVERYWHERE if public else LOOPBACK
-    uvloop.run(run_live(LiveOptions(data=data, malls=malls, host=host, port=ingest_port, autopilot=autopilot)))
+    options = LiveOptions(
+        data=data, malls=malls, host=host, port=ingest_port, autopilot=autopilot,
+        fixtures=(fixture_folder(fixtures),) if fixtures is not None else FOLDERS,
+    )  # fmt: skip
+    uvloop.run(run_live(options))
 
 
 if __name__ == "__main__":

@@ -533,3 +533,146 @@ class EngineState(BaseModel):
     seq: int
     at_ms: int
     hash: str
+
+
+# ---------------------------------------------------------------- replay rooms
+
+Do = Literal["play", "pause", "step", "seek", "speed"]
+Kind = Literal["fixture", "journal"]
+SourceId = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="An `id` of `GET /recordings`")
+]
+
+
+class RoomBody(BaseModel):
+    """Which recording to open; without `at_ms` it plays from the beginning, with it it stands there."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"source": "saturday-rush", "at_ms": 1794695400000}]})
+    source: SourceId
+    at_ms: Instant | None = None
+
+
+class TransportBody(BaseModel):
+    """What a room is to do; with nothing, it only says how it stands."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"do": "seek", "at_ms": 1794695400000}]})
+    do: Do | None = None
+    at_ms: Instant | None = Field(default=None, description="for seek: the recorded instant to go to")
+    speed: Annotated[float, Field(ge=1, le=60)] | None = Field(
+        default=None, description="for speed, and for play: recorded seconds a second"
+    )
+    step_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] | None = Field(
+        default=None, description="for step: how far; absent: a second"
+    )
+
+
+class Recording(BaseModel):
+    """Something that can be replayed. With a `problem` it cannot, and its figures are 0."""
+
+    id: str
+    kind: Kind
+    name: str
+    story: str
+    start_ms: int
+    end_ms: int
+    malls: list[str]
+    drivers: int
+    orders: int
+    role: Literal["viewer", "dispatcher", "ops-lead"] = Field(
+        default="viewer", description="the least role that may open it; absent: viewer"
+    )
+    problem: str | None = None
+    kpis: Kpis | None = Field(default=None, description="of the floor at a fixture's end; absent: not known")
+
+
+class Recordings(BaseModel):
+    """What can be replayed."""
+
+    items: list[Recording]
+
+
+class Room(BaseModel):
+    """A replay room: a floor of its own that plays a recording. `url` is its link, for dashboards."""
+
+    room: str
+    url: str
+    source: str
+    kind: Kind
+    name: str
+    story: str
+    role: str
+    start_ms: int
+    end_ms: int
+    at_ms: int = Field(description="where it was opened; where it is now, its transport says")
+    opened_ms: int
+    opened_by: str
+    readers: int
+
+
+class Rooms(BaseModel):
+    """The rooms that are open."""
+
+    items: list[Room]
+
+
+class TransportStatus(BaseModel):
+    """How a room stands. `seeking_ms`: on its way there. `indexed_ms`: up to there, a seek is fast."""
+
+    playing: bool
+    speed: float
+    at_ms: int
+    start_ms: int
+    end_ms: int
+    ended: bool
+    forked_at_ms: int | None
+    seeking_ms: int | None
+    indexed_ms: int
+    complete: bool = Field(description="the whole recording has been read")
+    problem: str | None
+
+
+class AlarmMark(BaseModel):
+    """An alarm of the recording, when it opened."""
+
+    at_ms: int
+    kind: str
+    mall_id: str | None
+    text: str
+    order_ids: list[str]
+
+
+class CommandMark(BaseModel):
+    """A decision of the recording."""
+
+    at_ms: int
+    actor: str
+    action: str
+    order_id: str | None = None
+    driver_id: str | None = None
+
+
+class KpiMark(BaseModel):
+    """The floor's figures at an instant."""
+
+    at_ms: int
+    open: int
+    unassigned: int
+    at_risk: int
+    late: int
+    delivered: int
+    free: int
+    busy: int
+    silent: int
+    on_time: float | None
+    orders_per_trip: float | None
+    click_to_door_ms: int | None
+
+
+class Marks(BaseModel):
+    """What is worth jumping to, up to `until_ms`; all of the recording once `complete`."""
+
+    complete: bool
+    until_ms: int
+    alarms: list[AlarmMark]
+    commands: list[CommandMark]
+    kpis: list[KpiMark]

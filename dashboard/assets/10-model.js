@@ -12,7 +12,8 @@
  *   address?: string}}} Order
  * @typedef {{order_id: string, word: string, reason?: string, driver_id?: string, trip?: string[], depart_ms?: number,
  *   leave_ms?: number, eta_dropoff_ms?: number}} Advice
- * @typedef {{mode: string, speed: number, fixture: string|null, clock_offset_ms: number, ended: boolean}} Sign
+ * @typedef {{mode: string, speed: number, fixture: string|null, clock_offset_ms: number, ended: boolean, playing: boolean,
+ *   forked_at_ms: number|null}} Sign
  * @typedef {{mall_id: string, snapshot: boolean, drivers: string[], gone: string[], orders: string[],
  *   cells: string[], mode: boolean}} Change
  */
@@ -34,6 +35,7 @@ window.mallard = window.mallard || {};
       /** @type {Object<string, number|null> | null} */ this.floorKpis = null;
       /** @type {Sign | null} */ this.sign = null;
       this.at_ms = 0;
+      this.halted = false; // paused a moment ago; frames will say so, too
       this.received = -Infinity;
       this.frames = 0;
     }
@@ -108,7 +110,7 @@ window.mallard = window.mallard || {};
 
     /** The floor's instant now. @param {number} now @returns {number} */
     floorNow(now) {
-      if (!this.sign || this.sign.ended) return this.at_ms;
+      if (!this.sign || this.sign.ended || this.halted || this.sign.playing === false) return this.at_ms;
       const speed = this.sign.mode === 'replay' ? this.sign.speed : 1;
       return this.at_ms + Math.min(now - this.received, MAX_GUESS_MS) * speed;
     }

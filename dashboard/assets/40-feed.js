@@ -9,10 +9,12 @@ window.mallard = window.mallard || {};
   const LONGEST_PAUSE_MS = 8000;
   const SILENT_MS = 15000; // two frames a second are due; an open socket that says nothing for so long is dead
   const UNAUTHENTICATED = 4401;
+  const ROOM_CLOSED = 4404;
 
   class Feed {
-    /** @param {(frame: any) => void} onFrame @param {(up: boolean) => void} onLink */
-    constructor(onFrame, onLink) {
+    /** @param {(frame: any) => void} onFrame @param {(up: boolean) => void} onLink @param {() => void} onClosed */
+    constructor(onFrame, onLink, onClosed = () => {}) {
+      this.onClosed = onClosed;
       this.onFrame = onFrame;
       this.onLink = onLink;
       /** @type {Map<string, number>} */ this.seqs = new Map();
@@ -25,9 +27,9 @@ window.mallard = window.mallard || {};
 
     open() {
       const since = [...this.seqs].map(([mall, seq]) => `${mall}:${seq}`).join(',');
-      const query = this.epoch && since ? `?since=${encodeURIComponent(since)}&epoch=${encodeURIComponent(this.epoch)}` : '';
+      const query = new URLSearchParams({ ...(this.epoch && since ? { since, epoch: this.epoch } : {}), ...mallard.page.query });
       const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-      const socket = new WebSocket(`${scheme}://${location.host}/feed${query}`);
+      const socket = new WebSocket(`${scheme}://${location.host}/feed?${query}`);
       this.socket = socket;
       this.connects += 1;
       this.heard = performance.now();
@@ -53,6 +55,7 @@ window.mallard = window.mallard || {};
     #closed(code) {
       this.onLink(false);
       if (code === UNAUTHENTICATED) { location.assign('/login'); return; }
+      if (code === ROOM_CLOSED) { this.onClosed(); return; }
       const bound = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.attempt);
       this.attempt += 1;
       setTimeout(() => this.open(), bound * (0.5 + Math.random() / 2));

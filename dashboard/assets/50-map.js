@@ -171,6 +171,12 @@ window.mallard = window.mallard || {};
       this.#label();
     }
 
+    /** Takes every mark off: the next picture is of another moment, and nothing moves from here to there. */
+    forget() {
+      this.drivers.marks.clear();
+      this.orders.marks.clear();
+    }
+
     /** Suggested trips of the malls shown, all of them or only that of the order selected. @param {boolean} all */
     showTrips(all) {
       this.trips.all = all;
@@ -276,6 +282,7 @@ window.mallard = window.mallard || {};
     }
 
     #placeLabels() {
+      if (!this.map) return; // frames may come before the map
       for (const label of document.getElementById('map-labels')?.children || []) {
         const place = label.place();
         label.hidden = !place;

@@ -80,12 +80,25 @@ window.mallard = window.mallard || {};
       if (never) show(banner, 'The floor does not answer yet, retrying');
     }
 
+    /** Live, or which way the floor is not. In a room it is never live, whatever a frame says. */
+    #badge(mode, sign, ended) {
+      const status = mallard.replay?.status;
+      const forked_ms = status ? status.forked_at_ms : sign.forked_at_ms ?? null;
+      const live = sign.mode === 'live' && mallard.page.name === 'floor';
+      const name = forked_ms ? 'FORK' : 'REPLAY';
+      const speed = `×${+(status?.speed ?? sign.speed).toFixed(1)}`;
+      const how = ended ? 'ENDED' : status && !status.playing ? 'PAUSED' : speed;
+      mode.dataset.mode = live ? 'live' : forked_ms ? 'fork' : ended ? 'ended' : 'replay';
+      show(mode, live ? 'LIVE' : `${name} ${how}`);
+      mode.title = forked_ms ? `Left its recording at ${mallard.clock(forked_ms, mallard.firstMall(), true)}: from there on drivers do as they are told here` : '';
+      const since = forked_ms ? `forked ${mallard.clock(forked_ms, mallard.firstMall(), true)}` : '';
+      show(at('fixture'), [sign.fixture || mallard.replay?.name, since].filter(Boolean).join(' · '));
+    }
+
     #moment(sign, now, ended) {
       const mode = at('mode');
       if (!mode) return;
-      mode.dataset.mode = ended ? 'ended' : sign.mode;
-      show(mode, sign.mode === 'live' ? 'LIVE' : ended ? 'REPLAY ENDED' : `REPLAY ×${+sign.speed.toFixed(1)}`);
-      show(at('fixture'), sign.fixture || '');
+      this.#badge(mode, sign, ended);
       const malls = this.malls.length ? this.malls : [...this.model.kpis.keys()];
       const mall = malls[0];
       const clocks = malls.map((id) => `${mallard.mallName(id)} ${mallard.clock(this.model.floorNow(now), id)} ${mallard.zone(id)}`);

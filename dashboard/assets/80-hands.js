@@ -16,6 +16,8 @@ window.mallard = window.mallard || {};
   const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 
   class Hands {
+    static KINDS = ['order', 'driver', 'mall'];
+
     /** @param {any} model @param {() => void} onSelect */
     constructor(model, onSelect) {
       this.model = model;
@@ -44,6 +46,21 @@ window.mallard = window.mallard || {};
       this.#write();
       this.onSelect();
       this.#considerSuggestion();
+    }
+
+    /** What the address selects. @returns {[string, string] | null} */
+    static addressed() {
+      const query = new URLSearchParams(location.search);
+      const kind = Hands.KINDS.find((name) => query.get(name));
+      return kind ? [kind, /** @type {string} */ (query.get(kind))] : null;
+    }
+
+    /** The floor is at another moment: what was chosen and done there is not of this one. */
+    moved() {
+      this.choose(null);
+      this.done = [];
+      this.seen = '';
+      this.shownAt = -Infinity;
     }
 
     /** An order that waits for a yes opens with the effect of the yes in view, so that one key gives it. */
@@ -81,7 +98,9 @@ window.mallard = window.mallard || {};
       this.seen = this.#stamp();
       set('selection', this.selection && { ...this.selection, ...this.#moment() });
       document.body.dataset.selected = this.selection?.kind || '';
-      const query = new URLSearchParams(this.selection ? { [this.selection.kind]: this.selection.id } : {});
+      const query = new URLSearchParams(location.search);
+      for (const kind of Hands.KINDS) query.delete(kind);
+      if (this.selection) query.set(this.selection.kind, this.selection.id);
       history.replaceState(history.state, '', query.size ? `?${query}` : location.pathname);
       this.#writeRoute();
     }
@@ -236,6 +255,7 @@ window.mallard = window.mallard || {};
         'zoom-in': () => mallard.map.zoom(1),
         'zoom-out': () => mallard.map.zoom(-1),
         fit: () => mallard.map.fit(),
+        ...mallard.moreActs?.(about),
       };
       (acts[act] || (() => this.command(act)))();
     }

@@ -8,7 +8,8 @@ window.mallard = window.mallard || {};
 
   /** @param {EventTarget | null} target */
   function typing(target) {
-    return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+    return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)
+      && !(target instanceof HTMLInputElement && target.type === 'range')); // a slider takes arrows, no letters
   }
 
   /** A press on the button that does it, so that keys and clicks are one path; says why when there is no such button. */
@@ -59,13 +60,30 @@ window.mallard = window.mallard || {};
     },
   };
 
+  const PAGES = { f: '/', r: '/replay' };
+  let going = -Infinity; // when g was pressed
+  const GO_MS = 1500;
+
+  /** `g` and a page's letter. @returns {(() => void) | null} what to do about it */
+  function going_to(key) {
+    const page = performance.now() - going < GO_MS ? PAGES[key] : null;
+    going = key === 'g' ? performance.now() : -Infinity;
+    return page ? () => location.assign(page) : key === 'g' ? () => {} : null;
+  }
+
+  /** The keys of the page shown: those of the floor need one. */
+  function bound(key) {
+    if (/^[1-5]$/.test(key)) return mallard.page.name === 'gallery' ? null : (hands) => candidate(hands, Number(key));
+    return (mallard.page.name === 'gallery' ? { '?': KEYS['?'] } : { ...KEYS, ...mallard.moreKeys })[key];
+  }
+
   /** @param {KeyboardEvent} event @param {any} hands */
   mallard.keys = function keys(event, hands) {
     if (event.key === 'Escape' && typing(event.target)) { /** @type {HTMLElement} */ (event.target).blur(); return; }
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
     // The grid calls its tooltips dialogs, too; one stands wherever the mouse rests in the queue.
     if ([...document.querySelectorAll('[role="dialog"]:not(.ag-tooltip)')].some((dialog) => dialog.checkVisibility())) return;
-    const pressed = /^[1-5]$/.test(event.key) ? () => candidate(hands, Number(event.key)) : KEYS[event.key];
+    const pressed = going_to(event.key) || bound(event.key);
     const onControl = event.key === 'Enter' && event.target instanceof Element && event.target.closest('button, a, [role="row"]');
     if (!pressed || onControl) return;
     event.preventDefault();

@@ -99,6 +99,7 @@
   /** Names, zones and outlines; asked for until they come. */
   async function fetchPlaces() {
     const reply = await fetch('/api/v1/malls').catch(() => null);
+    if (reply?.status === 410) return; // a room that was closed has none any more
     if (!reply?.ok) { setTimeout(fetchPlaces, 2000); return; }
     const places = await reply.json();
     for (const place of places.features) {
@@ -119,11 +120,24 @@
 
   // ------------------------------------------------------------ frames
 
+  /** @type {Set<string>} */ const begun = new Set();
+
+  /** In a room, a snapshot of a mall that was there already is another moment: nothing glides from here to there. */
+  function moved(frame) {
+    if (mallard.page.name !== 'room' || frame.frame !== 'snapshot') return;
+    if (!begun.has(frame.mall_id)) { begun.add(frame.mall_id); return; }
+    mallard.map.forget();
+    mallard.map.redraw(shown, mallard.hands.selection);
+    mallard.hands.moved();
+    mallard.queue.reset();
+  }
+
   function take(frame) {
     const change = mallard.model.apply(frame, performance.now());
     mallard.frames = mallard.model.frames;
     mallard.map.update(change, shown, mallard.hands.selection);
     mallard.queue.refresh(change.mode ? mallard.model.orders.keys() : change.orders);
+    moved(frame);
     if (change.mode) lookUpAutopilot();
     mallard.strip.figures();
     mallard.hands.look();
@@ -189,14 +203,23 @@
     mallard.strip = new mallard.Strip(mallard.model);
     mallard.strip.onStale = (stale) => mallard.map.setStale(stale);
     mallard.queue = new mallard.Queue(mallard.model, act, shown);
-    mallard.feed = new mallard.Feed(take, link);
+    mallard.feed = new mallard.Feed(take, link, () => mallard.replay?.closed());
     document.addEventListener('input', (event) => { if (event.target.id === 'queue-search') mallard.queue.search(event.target.value); });
     mallard.showPane('map');
     bindHandles();
     fetchPlaces();
     mallard.feed.open();
-    const [[kind, id] = []] = new URLSearchParams(location.search);
-    if (['order', 'driver', 'mall'].includes(kind)) mallard.hands.open(kind, id);
+    const addressed = mallard.Hands.addressed();
+    if (addressed) mallard.hands.open(...addressed);
+    mallard.replay?.start();
+  }
+
+  /** A page without a floor: only the shell's own controls work. */
+  function startShell() {
+    mallard.model = new mallard.Model();
+    mallard.hands = new mallard.Hands(mallard.model, () => {});
+    wake();
+    mallard.gallery.start();
   }
 
   Object.assign(mallard, {
@@ -215,6 +238,9 @@
     malls(ids) { applyMalls(ids); },
     layer(name) { mallard.map.hexes.show(name); },
     outcome(outcome) { mallard.hands.outcome(outcome); },
+    replayOpened(opened) { mallard.gallery.opened(opened); },
+    replayStatus(answer) { mallard.replay?.take(answer); },
+    replayMarks(marks) { mallard.replay?.marks(marks); },
     handOver(clicks, handing, target) {
       if (!clicks || !handing) return window.dash_clientside.no_update;
       mallard.hands.decide({ action: 'hand_over', driver_id: handing.driver_id, ...(target && target !== 'queue' ? { to_driver_id: target } : {}) });
@@ -225,6 +251,8 @@
   const ready = setInterval(() => { // Dash draws the layout some time after this script runs
     if (!document.getElementById('queue-box') || !window.dash_clientside.set_props) return;
     clearInterval(ready);
-    start();
+    mallard.page.mark();
+    if (mallard.page.name === 'gallery') startShell();
+    else start();
   }, 30);
 })(window.mallard);

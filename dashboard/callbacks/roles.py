@@ -20,8 +20,18 @@ ROLES: Final[Mapping[str, Role]] = {
     "autopilot.open_dialog": "viewer",
     "autopilot.fill": "viewer",
     "autopilot.save": "viewer",
+    "gallery.show": "viewer",
+    "gallery.open_room": "viewer",
+    "gallery.close_room": "viewer",
+    "replay.move": "viewer",
+    "replay.jump": "viewer",
+    "replay.look": "viewer",
+    "fork.open_dialog": "dispatcher",
+    "fork.go": "dispatcher",
+    "fork.compare": "viewer",
 }
 """By module and function.
 
-`autopilot.save` is for everybody to press: it says who may, and the streamer lets no other.
+`autopilot.save` is for everybody to press: it says who may, and the streamer lets no other. `gallery.open_room` and
+`gallery.close_room` are, too: the live floor knows which recordings and rooms are whose.
 """

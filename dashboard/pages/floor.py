@@ -12,12 +12,13 @@ from dashboard.panels.inspector import inspector_panel
 from dashboard.panels.live_map import map_panel
 from dashboard.panels.pieces import attributes
 from dashboard.panels.queue import queue_panel
+from dashboard.panels.transport import compare_pane, transport_bar
 
 NARROW_TABS: Final = (("queue", "Queue"), ("map", "Map"), ("inspect", "Order"))
 
 
 def floor_page() -> Component:
-    """The three panes with two handles to drag, and the tabs that replace them below 900 px."""
+    """The three panes with two handles to drag, the tabs that replace them below 900 px, and a replay's transport."""
     return html.Div(
         [
             html.Nav(
@@ -33,6 +34,8 @@ def floor_page() -> Component:
                 id="floor",
                 **attributes({"data-pane": "map"}),
             ),
+            compare_pane(),
+            transport_bar(),
         ],
         className="page",
     )

@@ -9,17 +9,19 @@ from dash.development.base_component import Component
 
 from dashboard import ids, theme
 from dashboard.pages.floor import floor_page
+from dashboard.panels.gallery import gallery_page
 from dashboard.panels.header import banner, header, strip
 from dashboard.panels.inspector import stores
 from dashboard.panels.sheets import sheets
+from dashboard.panels.transport import closed_note
 
 
 def shell_layout() -> Component:
-    """The layout of the app; a new one for each page load."""
+    """The layout of every page; a new one for each load. Which page is shown, the address tells the browser script."""
     shell = dmc.AppShell(
         [
             dmc.AppShellHeader([header(), strip()], withBorder=False),
-            dmc.AppShellMain([banner(), floor_page()]),
+            dmc.AppShellMain([banner(), floor_page(), gallery_page(), closed_note()]),
         ],
         header={"height": 100},
         padding=0,

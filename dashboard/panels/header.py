@@ -13,6 +13,9 @@ from dashboard import ids
 from dashboard.figures.places import Places
 from dashboard.panels.pieces import attributes
 
+PAGES: Final = (("floor", "Floor", "/"), ("replay", "Replay", "/replay"))
+"""Name, label and address; the browser script knows the names."""
+
 
 class Figure(NamedTuple):
     """One figure of the strip. `field` is the feed's name of it."""
@@ -46,6 +49,7 @@ def header() -> Component:
     return html.Div(
         [
             html.A([html.Img(src="/assets/mallard.svg", alt="", width=26, height=26), "Mallard"], href="/", id="brand"),
+            pages(),
             mall_switcher(),
             html.Div(
                 [
@@ -79,6 +83,14 @@ def header() -> Component:
     )
 
 
+def pages() -> Component:
+    """The way to the other pages; the browser script marks the one that is shown."""
+    links = [
+        html.A(label, href=href, className="pick", **attributes({"data-page": page})) for page, label, href in PAGES
+    ]
+    return html.Nav(links, className="pages", **attributes({"aria-label": "Pages"}))
+
+
 def mall_switcher() -> Component:
     """Chooses the malls shown: none ticked means all."""
     label = html.Button(
@@ -109,8 +121,9 @@ def account(name: str, role: str) -> Component:
     leave = html.Form(
         html.Button("Log out", type="submit", className="btn"), action="/logout", method="post", id="log-out"
     )
+    # On a narrow screen the header has no room for the pages.
     popover: Component = dmc.Popover(
-        [dmc.PopoverTarget(target), dmc.PopoverDropdown(leave)], position="bottom-end", shadow="md"
+        [dmc.PopoverTarget(target), dmc.PopoverDropdown([pages(), leave])], position="bottom-end", shadow="md"
     )
     return popover
 

@@ -9,6 +9,7 @@ from dash.development.base_component import Component
 
 from dashboard import ids
 from dashboard.panels.pieces import attributes, note
+from dashboard.panels.transport import order_moves
 
 
 def inspector_panel() -> Component:
@@ -23,6 +24,7 @@ def inspector_panel() -> Component:
     return html.Section(
         [
             html.Div(nothing_selected(), id=ids.INSPECT_MAIN),
+            order_moves(),
             html.Div(reason, className="reason"),
             html.Div(id=ids.INSPECT_PREVIEW),
             html.Div(id=ids.INSPECT_DETAILS),
@@ -56,6 +58,8 @@ def stores() -> list[Component]:
     """The page's memory; `ids.py` says who writes which."""
     names = (
         ids.WAKE, ids.SELECTION, ids.ROUTE, ids.CHOICE, ids.INTENT, ids.OUTCOME, ids.HANDING, ids.AUTOPILOT_LOOK_UP,
-        ids.AUTOPILOT_ASK, ids.AUTOPILOT_SAVED,
+        ids.AUTOPILOT_ASK, ids.AUTOPILOT_SAVED, ids.GALLERY_LOOK_UP, ids.REPLAY_OPEN, ids.REPLAY_OPENED,
+        ids.REPLAY_CLOSE, ids.REPLAY_DO, ids.REPLAY_NEXT, ids.REPLAY_STATUS, ids.REPLAY_LOOK, ids.REPLAY_MARKS,
+        ids.COMPARE_LOOK, ids.FORK_ASK,
     )  # fmt: skip
     return [dcc.Store(id=name) for name in names]

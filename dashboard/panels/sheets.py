@@ -1,4 +1,4 @@
-"""The dialogs that lie over the floor: conflict, confirmation, hand over, the autopilot's rules, and the sheet of keys.
+"""The dialogs that lie over the floor: conflict, confirmation, hand over, autopilot, fork, and the sheet of keys.
 
 It must not know what they are about; their words come from callbacks and the browser script.
 """
@@ -11,6 +11,7 @@ from dash.development.base_component import Component
 
 from dashboard import ids
 from dashboard.panels.autopilot import settings_dialog
+from dashboard.panels.fork import fork_dialog
 from dashboard.panels.pieces import act_button
 
 KEYS: Final = (
@@ -28,7 +29,18 @@ KEYS: Final = (
     ("m", "mode and rules of the autopilot"),
     ("z", "undo your last decision"),
     ("Esc", "back: candidate, then selection"),
+    ("g  f / r", "go to the floor, to replay"),
     ("?", "this sheet"),
+)
+REPLAY_KEYS: Final = (
+    ("w", "play or pause"),
+    (",  .", "ten seconds back, on"),
+    ("<  >", "a minute back, on"),
+    ("[  ]", "previous, next alarm"),
+    ("e  n", "previous, next event of the order shown"),
+    ("−  +", "slower, faster"),
+    ("c", "copy a link to this moment"),
+    ("v", "fork here"),
 )
 
 
@@ -61,10 +73,16 @@ def sheets() -> list[Component]:
             keepMounted=True,
         ),
         settings_dialog(),
+        fork_dialog(),
         dmc.Modal(_keys(), id=ids.KEYS_SHEET, title="Keys", centered=True, keepMounted=True),
     ]
 
 
 def _keys() -> Component:
-    rows = [html.Tr([html.Td(html.Kbd(key)), html.Td(does)]) for key, does in KEYS]
-    return html.Table(html.Tbody(rows), className="keys")
+    return html.Div(
+        [_table(KEYS), html.Div([html.H3("In a replay"), _table(REPLAY_KEYS)], className="only-room")], className="keys"
+    )
+
+
+def _table(keys: tuple[tuple[str, str], ...]) -> Component:
+    return html.Table(html.Tbody([html.Tr([html.Td(html.Kbd(key)), html.Td(does)]) for key, does in keys]))

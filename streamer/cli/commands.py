@@ -9,7 +9,7 @@ import sys
 import apsw
 import typer
 
-from streamer.cli import accounts, checks, evaluate, journals, privacy, recordings, run
+from streamer.cli import accounts, checks, evaluate, journals, privacy, recordings, run, whatif
 from streamer.core.errors import MallardError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.command()(recordings.replay)
 app.command()(recordings.record)
 app.command()(recordings.simulate)
 app.command()(evaluate.evaluate)
+app.command()(whatif.fork)
+app.command()(whatif.compare)
 app.add_typer(accounts.token_app, name="token")
 app.add_typer(accounts.user_app, name="user")
 app.command()(checks.doctor)

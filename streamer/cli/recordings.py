@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamer.cli.shown import DEFAULT_DATA, DataOption, JsonOption, MallsOption, counting, measuring
+from streamer.core.changes import PolicyName
 from streamer.core.errors import ConfigurationError
 from streamer.core.lessons import Lessons
 from streamer.edge.journal.database import JournalReader
@@ -25,7 +26,6 @@ from streamer.edge.recordings.replay import Outcome, instant_of
 from streamer.edge.recordings.replay import replay as play_through
 
 if TYPE_CHECKING:
-    from streamer.sim.policy import PolicyName
     from streamer.sim.stories import Script
 
 DEFAULT_MALL = "fashion-show"
@@ -96,7 +96,7 @@ def record(
     _print_written(out, companion)
 
 
-def _policy_name(name: str) -> "PolicyName":
+def _policy_name(name: str) -> PolicyName:
     from streamer.sim.policy import POLICIES
 
     if name not in POLICIES:
@@ -117,7 +117,7 @@ def simulate(
     api: Annotated[str, typer.Option(metavar="URL", help="The dashboard, for --connect.")] = "http://127.0.0.1:8050",
     api_token: Annotated[str, typer.Option(envvar="MALLARD_API_TOKEN", help="An API token, for --connect.")] = "",
     dispatch: Annotated[bool, typer.Option("--dispatch/--no-dispatch", help="With --connect, give orders out.")] = True,
-    policy: Annotated[str, typer.Option(metavar="NAME", help="With --out, who gives out: plan or nearest.")] = "plan",
+    policy: Annotated[str, typer.Option(metavar="NAME", help="With --out: plan, no-hold or nearest.")] = "plan",
 ) -> None:
     """Make a seeded synthetic day: a fixture, or real sockets against a running floor."""
     if (out is None) == (connect is None):

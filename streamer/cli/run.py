@@ -30,7 +30,8 @@ from streamer.edge.child import DashboardChild, check_free
 from streamer.edge.demo import DemoCard, DemoOptions, run_demo
 from streamer.edge.journal.retention import DAYS, MAX_DAYS
 from streamer.edge.link import link_secret
-from streamer.edge.recordings.fixtures import find_fixture
+from streamer.edge.recordings.fixtures import FOLDERS, find_fixture
+from streamer.edge.rooms.keeper import fixture_folder
 from streamer.edge.server import LOOPBACK, LiveOptions, Streamer, origins_of, run_live
 from streamer.edge.travel_http import RoutingRules
 
@@ -55,6 +56,8 @@ class ServeFile(Struct, frozen=True, forbid_unknown_fields=True):
     autopilot: AutopilotMode | None = None
     """Its mode where nobody has set one."""
     settings: Settings | None = None
+    fixtures: str | None = None
+    """A directory of recordings that can be replayed beside the floor."""
     routing: RoutingRules = RoutingRules()
     """Where the autopilot's driving times come from: `kind = "osrm"` or `"valhalla"` and `url`; else the model."""
 
@@ -90,6 +93,9 @@ def serve(
         int | None, typer.Option(min=1, max=MAX_DAYS, help=f"Days that raw pings are kept [{DAYS}].")
     ] = None,
     autopilot: AutopilotOption = None,
+    fixtures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Recordings to replay beside the floor; else the demo's.")
+    ] = None,
     public: Annotated[bool, typer.Option("--public", help="Listen on all addresses, behind a TLS proxy.")] = False,
 ) -> None:
     """Run the whole product live."""
@@ -109,6 +115,7 @@ def serve(
         retention_days=retention_days or file.retention_days or DAYS,
         autopilot=autopilot or file.autopilot,
         routing=file.routing,
+        fixtures=(fixture_folder(Path(named)),) if (named := fixtures or file.fixtures) else FOLDERS,
     )
     check_free(host, options.port)
     check_free(host, dashboard_port)
@@ -177,6 +184,7 @@ def print_card(card: DemoCard) -> None:
         f"  accounts    {card.data}  ({'kept' if card.kept else 'removed at the end'})",
         "  drive it    " + hint(card),
         "",
+        "It plays as recorded until somebody decides something; from there it is a fork, and drivers obey.",
         "Ctrl-C stops it.",
     ]
     print("\n".join(lines), flush=True)

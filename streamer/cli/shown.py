@@ -29,6 +29,7 @@ AutopilotOption = Annotated[
 ]
 
 _console = Console(stderr=True)
+MINUTE_MS = 60_000
 
 
 @contextmanager
@@ -51,6 +52,13 @@ def measuring(what: str, total: float = 1.0) -> Iterator[Callable[[float], None]
     ) as progress:  # fmt: skip
         task = progress.add_task(what, total=total)
         yield lambda done: progress.update(task, completed=done)
+
+
+def unit_of(figure: str) -> tuple[str, float]:
+    """What a KPI is called for people, and what to divide it by: durations are read in minutes."""
+    if figure.endswith("_ms"):
+        return figure.removesuffix("_ms").replace("_", " ") + ", min", MINUTE_MS
+    return figure.replace("_", " "), 1
 
 
 class Stderr:

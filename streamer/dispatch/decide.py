@@ -53,6 +53,33 @@ def decide(engine: Engine, mall_id: str, problem: Problem, plan: Plan, rules: Au
     return look.decision()
 
 
+def give_up_waiting(engine: Engine, mall_id: str, rules: AutopilotRules, at_ms: int) -> list[OrderCommand]:
+    """Takes orders back whose drivers wait for them with others aboard: one late store must not make the whole trip
+    late, nor keep its driver from the other counters.
+    """
+    state = engine.state
+    commands: list[OrderCommand] = []
+    for order in state.orders.values():
+        if order.mall_id != mall_id or order.status != "arrived_at_pickup" or order.is_ready:
+            continue
+        driver = state.drivers[order.driver_id or ""]
+        waited_ms = at_ms - (order.arrived_pickup_ms or at_ms)
+        others = [state.orders[other] for other in driver.order_ids if other != order.id]
+        least_ms = min(map(_slack_ms, others), default=0)
+        if not others or waited_ms < (SHORT_PATIENCE_MS if least_ms < SAFETY_MS else COUNTER_PATIENCE_MS):
+            continue
+        if _slack_ms(order) < min(RESTART_MS, least_ms) or not _may_take_back(order, driver, rules, at_ms):
+            continue
+        reason = f"its store is not ready after {_minutes(waited_ms)} min, and {len(others)} more wait for it"
+        commands.append(OrderCommand("unassign", order.id, order.version, AUTOPILOT, reason=reason))
+    return commands
+
+
+def _may_take_back(order: Order, driver: Driver, rules: AutopilotRules, at_ms: int) -> bool:
+    touched = touched_lately(order.touched_ms, at_ms, rules) or touched_lately(driver.touched_ms, at_ms, rules)
+    return not (order.held or order.pinned or touched) and giver(order) == AUTOPILOT
+
+
 class Look:
     """`decide` in steps of milliseconds, for whoever has other things to do in between: `steps`, then `decision`.
 
@@ -80,7 +107,7 @@ class Look:
     def steps(self) -> Iterator[None]:
         """Goes through the plan, driver by driver."""
         if self.acts:
-            self._give_up_waiting()
+            self.commands += give_up_waiting(self.engine, self.mall_id, self.rules, self.at_ms)
         for driver_id, trips in sorted(self.plan.trips.items()):
             seat = self.seats.get(driver_id)
             for number, trip in enumerate(trips):
@@ -141,29 +168,6 @@ class Look:
             else:
                 room -= 1
                 self.commands.append(self._command(order, driver, ahead + rank, explained, trip))
-
-    def _give_up_waiting(self) -> None:
-        """One late store must not make the whole trip late, nor keep its driver from the other counters."""
-        state = self.engine.state
-        for order in state.orders.values():
-            if order.mall_id != self.mall_id or order.status != "arrived_at_pickup" or order.is_ready:
-                continue
-            driver = state.drivers[order.driver_id or ""]
-            waited_ms = self.at_ms - (order.arrived_pickup_ms or self.at_ms)
-            others = [state.orders[other] for other in driver.order_ids if other != order.id]
-            least_ms = min(map(_slack_ms, others), default=0)
-            if not others or waited_ms < (SHORT_PATIENCE_MS if least_ms < SAFETY_MS else COUNTER_PATIENCE_MS):
-                continue
-            if _slack_ms(order) < min(RESTART_MS, least_ms) or not self._may_take_back(order, driver):
-                continue
-            reason = f"its store is not ready after {_minutes(waited_ms)} min, and {len(others)} more wait for it"
-            self.commands.append(OrderCommand("unassign", order.id, order.version, AUTOPILOT, reason=reason))
-
-    def _may_take_back(self, order: Order, driver: Driver) -> bool:
-        touched = touched_lately(order.touched_ms, self.at_ms, self.rules) or touched_lately(
-            driver.touched_ms, self.at_ms, self.rules
-        )
-        return not (order.held or order.pinned or touched) and giver(order) == AUTOPILOT
 
     def _command(self, order: Order, driver: Driver, position: int, explained: Explained, trip: Trip) -> OrderCommand:
         others = len(trip.order_ids) - 1

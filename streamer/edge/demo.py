@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -22,8 +23,12 @@ from streamer.edge.clock import PacedClock, WallClock
 from streamer.edge.frames import Sign
 from streamer.edge.journal.contract import SCHEMA, JournalHeader, MemoryJournal, Snapshot
 from streamer.edge.link import link_secret
-from streamer.edge.recordings.fixtures import SUFFIX, FixtureReader
-from streamer.edge.recordings.replay import Progress, ReplaySource, floor_of
+from streamer.edge.recordings.fixtures import FOLDERS, SUFFIX, FixtureReader
+from streamer.edge.recordings.forking import ForkingSource
+from streamer.edge.recordings.replay import Progress, floor_of
+from streamer.edge.rooms.desk import RoomDesk
+from streamer.edge.rooms.gallery import Gallery
+from streamer.edge.rooms.keeper import Keeper
 from streamer.edge.runner import Runner
 from streamer.edge.server import LOOPBACK, Streamer, origins_of, run_until_stopped, shut_down, stop_while_starting
 
@@ -85,10 +90,13 @@ async def _run(
     if engine.state.seq:
         journal.append(Snapshot(engine.state.seq, engine.state.at_ms, dump_state(engine.state)))
     runner = Runner(engine, journal, clock)
-    source = ReplaySource(runner, fixture, clock)
+    source = ForkingSource(runner, fixture, clock)
     name = options.fixture.name.removesuffix(SUFFIX)
     sign = Sign("replay", options.speed, name, runner.clock_offset_ms)
-    streamer = Streamer(runner, accounts, secret := link_secret(directory), sign, origins_of(options.port), "suggest")
+    secret = link_secret(directory)
+    rooms = RoomDesk(runner, Keeper(secret), Gallery((options.fixture.absolute().parent, *FOLDERS)))
+    streamer = Streamer(runner, accounts, secret, sign, origins_of(options.port), "suggest", rooms)
+    source.on_fork = partial(_forked, sign, streamer)
     child: DashboardChild | None = None
     try:
         await runner.start()
@@ -105,11 +113,17 @@ async def _run(
         await shut_down(streamer, runner, accounts)
 
 
-async def _play(source: ReplaySource, sign: Sign) -> None:
+def _forked(sign: Sign, streamer: Streamer, at_ms: int) -> None:
+    """Somebody decided: say so on the badge; and where drivers obey, the floor's autopilot may decide too."""
+    sign.forked_at_ms = at_ms
+    streamer.autopilot.may_decide = True
+
+
+async def _play(source: ForkingSource, sign: Sign) -> None:
     """Play to the end; the floor stays open."""
     await source.play()
     sign.ended = True
-    log.info("recording_ended", skipped=source.adapter.skipped, disturbed=source.adapter.disturbed)
+    log.info("recording_ended", forked_at_ms=sign.forked_at_ms)
 
 
 def _password(accounts: Accounts, name: str, role: Role) -> str:

@@ -17,13 +17,18 @@ from streamer.core.views import OrderView
 
 
 class Sign(Struct):
-    """What stands over the floor: live or replay, at which speed, and whether the recording has ended."""
+    """What stands over the floor: live or replay, at which speed, whether its clock runs and whether it has ended.
+
+    `forked_at_ms` is when the floor left its recording, by this floor's clock; None: it has not.
+    """
 
     mode: Literal["live", "replay"] = "live"
     speed: float = 1.0
     fixture: str | None = None
     clock_offset_ms: int = 0
     ended: bool = False
+    forked_at_ms: int | None = None
+    playing: bool = True
 
 
 class DriverColumns(Struct):

@@ -49,6 +49,11 @@ class Link:
         self._readers: dict[LinkReader, None] = {}
 
     @property
+    def readers(self) -> int:
+        """How many dashboards are connected now."""
+        return len(self._readers)
+
+    @property
     def unread(self) -> int:
         """Bytes in the write buffer of the dashboard that is furthest behind."""
         return max((reader.unread for reader in self._readers), default=0)

@@ -74,6 +74,8 @@ class Runner:
         clock_offset_ms: what to add to an instant of this floor to get the time its recording was made at.
         hooks: called with (input, outputs) as soon as an input took effect, before it is durable; for bookkeeping
             that has to be in step with the engine, never for telling anybody.
+        foresee: called with each input just before it is handled, of several that are handled together with the first,
+            of pings of a frame with none; None: nobody has to know.
         waits: how long the first answer of each commit waited for it, in seconds; for `/metrics`.
     """
 
@@ -89,6 +91,7 @@ class Runner:
         self.fault: StorageError | None = None
         self.quarantined = 0
         self.hooks: list[Hook] = []
+        self.foresee: Callable[[Input], None] | None = None
         self.waits = Histogram(WAIT_BOUNDS_S)
         self._sinks: list[Sink] = []
         self._ping_sinks: list[Sink] = []
@@ -110,6 +113,16 @@ class Runner:
         )
         if ticking:
             self._tasks.append(asyncio.create_task(self._tick_on()))
+
+    def restart(self, engine: Engine) -> None:
+        """Go on from another state, which may be an earlier one: a recording was sought in.
+
+        The journal begins again there, so it must be one that lasts no longer than the program. Whoever mirrors state
+        starts afresh, as after a rebuild.
+        """
+        self.engine = engine
+        self._take_snapshot()
+        self.rebuilt += 1
 
     async def stop(self) -> None:
         """Wait until everything is durable and said, leave a snapshot for a quick start, close the journal.
@@ -149,6 +162,8 @@ class Runner:
             self._wait(STORAGE_FULL, then)
             return
         at_ms = self.now_ms() if at_ms is None else max(at_ms, self.engine.state.at_ms)
+        if self.foresee is not None:
+            self.foresee(item)
         seq = self.engine.state.seq
         try:
             outputs = self.engine.handle(at_ms, item)
@@ -228,6 +243,8 @@ class Runner:
         answers: list[Sequence[Output]] = []
         entries: list[Entry] = []
         heard: list[Heard] = []
+        if self.foresee is not None and items and not self.full:
+            self.foresee(items[0])
         for item in () if self.full else items:
             seq = self.engine.state.seq
             try:

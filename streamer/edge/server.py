@@ -40,8 +40,11 @@ from streamer.edge.journal.recovery import recover
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.link import Link, link_secret
 from streamer.edge.pulse import Pulse
-from streamer.edge.recordings.fixtures import demo_malls_path
+from streamer.edge.recordings.fixtures import FOLDERS, demo_malls_path
 from streamer.edge.resources import quieten_collector, socket_room
+from streamer.edge.rooms.desk import RoomDesk
+from streamer.edge.rooms.gallery import Gallery
+from streamer.edge.rooms.keeper import Keeper
 from streamer.edge.runner import Runner
 from streamer.edge.sockets import serve_sockets
 from streamer.edge.travel_http import RoutingRules
@@ -63,11 +66,13 @@ class Streamer:
 
     def __init__(
         self, runner: Runner, accounts: Accounts, secret: str, sign: Sign | None = None, origins: tuple[str, ...] = (),
-        mode: AutopilotMode | None = None,
+        mode: AutopilotMode | None = None, rooms: RoomDesk | None = None,
     ) -> None:  # fmt: skip
         """`origins` are those of pages that may open driver sockets; a page also needs a token.
 
         `mode` is the autopilot's where nobody has set one; None: that of the settings. On a recording it only suggests.
+
+        `rooms` are the replay rooms beside this floor.
         """
         self.runner = runner
         self.accounts = accounts
@@ -79,7 +84,9 @@ class Streamer:
         settings = replace(settings, max_sockets=socket_room(settings.max_sockets))
         self.gateway = Gateway(runner, accounts, settings, own_clock=self.feed.sign.mode == "replay", wall=wall)
         counters = Counters(runner, self.gateway.tally, self.pulse, self._unread, self.autopilot)
-        self.link = Link(Desk(runner, accounts, wall, counters, self.autopilot), self.feed, secret)
+        self.rooms = rooms
+        desk = Desk(runner, accounts, wall, counters, self.autopilot, rooms.table if rooms is not None else {})
+        self.link = Link(desk, self.feed, secret)
         self.port = 0
         self._doors: dict[str, Gateway | Link] = {gateway.PATH: self.gateway, link.PATH: self.link}
         self._server: Server | None = None
@@ -97,12 +104,16 @@ class Streamer:
             raise port_fault(error, port) from error
         self.port = next(iter(self._server.sockets)).getsockname()[1]
         self._beats = [asyncio.create_task(part.run()) for part in (self.feed, self.pulse, self.autopilot)]
+        if self.rooms is not None:
+            self._beats.append(asyncio.create_task(self.rooms.keeper.run()))
 
     async def close(self) -> None:
         """Let nobody in, tell everybody what is due, and end every socket."""
         for beat in self._beats:
             beat.cancel()
         await self.autopilot.close()
+        if self.rooms is not None:
+            await self.rooms.keeper.end_all()
         if self._server is not None:
             await self.gateway.close()
             self._server.close(code=Close.RESTART, reason="the server restarts")
@@ -141,7 +152,7 @@ class LiveOptions(Struct, frozen=True, kw_only=True):
     """How a live floor is run. `malls` None: those of the journal, or the demo malls for a new one.
 
     `origins` are those of pages that may open driver sockets; `retention_days` is how long raw pings are kept;
-    `routing` is where plans get their driving times from.
+    `routing` is where plans get their driving times from; `fixtures` are the folders of what can be replayed beside it.
     """
 
     data: Path
@@ -154,6 +165,7 @@ class LiveOptions(Struct, frozen=True, kw_only=True):
     autopilot: AutopilotMode | None = None
     """Its mode at malls where nobody has set one; None: that of the journal's settings."""
     routing: RoutingRules = RoutingRules()
+    fixtures: tuple[Path, ...] = FOLDERS
 
 
 def origins_of(dashboard_port: int) -> tuple[str, ...]:
@@ -178,7 +190,8 @@ async def run_live(options: LiveOptions, beside: Callable[[Streamer], Awaitable[
         log.info("recovered", seq=recovered.engine.state.seq, replayed=recovered.replayed)
         runner = Runner(recovered.engine, journal, WallClock(), recovered.snapshot_seq)
         secret = link_secret(options.data)
-        streamer = Streamer(runner, accounts, secret, origins=options.origins, mode=options.autopilot)
+        rooms = RoomDesk(runner, Keeper(secret), Gallery(options.fixtures), options.data)
+        streamer = Streamer(runner, accounts, secret, origins=options.origins, mode=options.autopilot, rooms=rooms)
     except BaseException:
         journal.close()
         accounts.close()

@@ -16,7 +16,7 @@ from streamer.sim.car import Car
 from streamer.sim.habits import Habits, rested
 from streamer.sim.incidents import DriverTrouble, Trouble
 from streamer.sim.phone import Phone, Sky
-from streamer.sim.town import Point, Town
+from streamer.sim.town import Point, Surroundings
 
 Key = tuple[Literal["pickup", "dropoff", "return"], str]
 
@@ -39,7 +39,7 @@ class SimDriver:
     """One driver with car and phone. `step` once a second; `learn` whenever a route is pushed to its phone."""
 
     def __init__(
-        self, registered: DriverRegistered, town: Town, ways: Habits, phone: Phone, rng: Generator,
+        self, registered: DriverRegistered, town: Surroundings, ways: Habits, phone: Phone, rng: Generator,
         troubles: tuple[DriverTrouble, ...], first_report: int = 0,
     ) -> None:  # fmt: skip
         self.registered, self.town, self.ways, self.phone, self._rng = registered, town, ways, phone, rng
@@ -253,7 +253,9 @@ class SimDriver:
         self._committed = True
         self._say_once("arrived_at_dropoff", stop.order_id)
         yield from self._stand(DOOR_S)
-        if self._rng.random() < self.ways.nobody_home:
+        # A chance is drawn in any case, so that what is known of one door does not move the other draws.
+        nobody_home, somebody = self._rng.random() < self.ways.nobody_home, self.town.is_in(stop.order_id)
+        if nobody_home if somebody is None else not somebody:
             self._say("failed", (stop.order_id,), "nobody home")
         else:
             self._say("delivered", (stop.order_id,))

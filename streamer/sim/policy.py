@@ -3,11 +3,11 @@
 It must not know the truth about stores or drivers: it sees the engine's state, like everybody on the floor.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec.structs import replace
 
+from streamer.core.changes import PolicyName
 from streamer.core.commands import AUTOPILOT
 from streamer.core.engine import Engine
 from streamer.core.events import HandOver, OrderCommand, OrderPlaced, PlanMade
@@ -22,7 +22,6 @@ from streamer.sim.incidents import Act
 from streamer.sim.people import People, command
 
 Decision = OrderCommand | HandOver | PlanMade
-PolicyName = Literal["plan", "nearest"]
 Policy = Callable[[Engine, int], list[Decision]]
 """What is given out at an instant, having seen the state as it is."""
 
@@ -35,12 +34,24 @@ SEED = 1
 
 def planned(engine: Engine, at_ms: int) -> list[Decision]:
     """The product's own way: every mall as a problem, planned, and of the plan what has to leave."""
+    return planned_by(engine, at_ms, dict.fromkeys(engine.floor.malls, RULES))
+
+
+def unheld(engine: Engine, at_ms: int) -> list[Decision]:
+    """The same, but no order waits for another to share its trip."""
+    return planned_by(engine, at_ms, dict.fromkeys(engine.floor.malls, replace(RULES, hold_for_batch=False)))
+
+
+def planned_by(engine: Engine, at_ms: int, rules: Mapping[str, AutopilotRules], effort: int = EFFORT) -> list[Decision]:
+    """Plans the malls that have rules, each by its own; one whose autopilot is off is left to people."""
     decisions: list[Decision] = []
-    for mall_id in engine.floor.malls:
-        problem = problem_of(engine, mall_id, at_ms, RULES)
-        problem = replace(problem, settings=replace(problem.settings, effort=EFFORT))
-        decision = decide(engine, mall_id, problem, plan(problem, SEED), RULES, at_ms)
-        decisions += decision.commands
+    for mall_id, ways in rules.items():
+        if ways.mode == "off":
+            continue
+        problem = problem_of(engine, mall_id, at_ms, ways)
+        problem = replace(problem, settings=replace(problem.settings, effort=effort))
+        decision = decide(engine, mall_id, problem, plan(problem, SEED), ways, at_ms)
+        decisions += decision.commands if ways.mode != "suggest" else ()
         if decision.advice:
             decisions.append(PlanMade(mall_id, decision.advice))
     return decisions
@@ -70,7 +81,7 @@ def _nearest_idle(engine: Engine, order: Order, taken: set[str]) -> str | None:
     return None
 
 
-POLICIES: dict[PolicyName, Policy] = {"plan": planned, "nearest": nearest}
+POLICIES: dict[PolicyName, Policy] = {"plan": planned, "no-hold": unheld, "nearest": nearest}
 
 
 class Dispatcher:

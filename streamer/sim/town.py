@@ -3,6 +3,7 @@
 It must not know drivers.
 """
 
+from abc import abstractmethod
 from math import hypot
 
 from msgspec import Struct
@@ -31,18 +32,58 @@ def stream(seed: int, *branch: int) -> Generator:
     return Generator(PCG64(SeedSequence([seed, *branch])))
 
 
-class Town:
-    """The surroundings of one mall. Positions are metres of `plane`."""
+def roads_stream(seed: int, number: int) -> Generator:
+    """What the roads of the `number`th mall of a world are drawn from."""
+    return stream(seed, number, 0)
+
+
+class Surroundings:
+    """What lies around one mall: roads, doors, places. Positions are metres of `plane`."""
+
+    def __init__(self, mall: Mall, roads_rng: Generator, span: Span) -> None:
+        self.mall, self.span = mall, span
+        self.plane = Plane(mall.lat, mall.lng)
+        self.ring = [self.plane.to_xy(lat, lng) for lat, lng in mall.ring]
+        self.roads = Roads(roads_rng, mall.service_radius_m, self.ring)
+        self._places = {place.id: self.plane.to_xy(place.lat, place.lng) for place in mall.places}
+        self._doors = [self._places[place.id] for place in mall.places if place.kind != "store"]
+
+    @abstractmethod
+    def remember(self, stops: tuple[Stop, ...]) -> None:
+        """Learn of the stops that a driver was told."""
+
+    @abstractmethod
+    def counters(self, stop: Stop) -> list[Point]:
+        """Where the goods of a stop are handed out, store by store."""
+
+    @abstractmethod
+    def ready_ms(self, order_id: str) -> int:
+        """When an order is really ready."""
+
+    def is_in(self, order_id: str) -> bool | None:
+        """Whether somebody will be there to take the order; None leaves it to chance."""
+        return None
+
+    def door(self, point: Point) -> Point:
+        """The mall's door nearest to a point inside it, or the point itself in a mall without doors."""
+        return min(self._doors, key=lambda d: (hypot(d[0] - point[0], d[1] - point[1]), d), default=point)
+
+    def kerb(self, number: int) -> Point:
+        """A place on the line of the footprint, a few metres out: where a fence is hardest to judge."""
+        k = number % len(self.ring)
+        (x0, y0), (x1, y1) = self.ring[k], self.ring[(k + 1) % len(self.ring)]
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        out = 4.0 / max(1.0, hypot(x, y))
+        return x * (1 + out), y * (1 + out)
+
+
+class Town(Surroundings):
+    """The surroundings of one mall, and everybody who orders there."""
 
     def __init__(
         self, mall: Mall, seed: int, number: int, span: Span, orders: int, incidents: Incidents, first_number: int
     ) -> None:
-        self.mall, self.span = mall, span
-        self.plane = Plane(mall.lat, mall.lng)
-        self.ring = [self.plane.to_xy(lat, lng) for lat, lng in mall.ring]
-        self.roads = Roads(stream(seed, number, 0), mall.service_radius_m, self.ring)
-        self._places = {place.id: self.plane.to_xy(place.lat, place.lng) for place in mall.places}
-        self._doors = [self._places[place.id] for place in mall.places if place.kind != "store"]
+        super().__init__(mall, roads_stream(seed, number), span)
         shoppers = Shoppers(stream(seed, number, 1), mall, self.plane, self.roads)
         times = order_times(stream(seed, number, 2), mall.lng, span.start_ms, span.end_ms, orders)
         self.wishes = shoppers.wishes(times, span.play_ms, incidents, first_number)
@@ -71,15 +112,3 @@ class Town:
         """When an order is really ready; a stranger's has been since the beginning."""
         wish = self.wish(order_id)
         return self.span.start_ms if wish is None else wish.ready_ms
-
-    def door(self, point: Point) -> Point:
-        """The mall's door nearest to a point inside it, or the point itself in a mall without doors."""
-        return min(self._doors, key=lambda d: (hypot(d[0] - point[0], d[1] - point[1]), d), default=point)
-
-    def kerb(self, number: int) -> Point:
-        """A place on the line of the footprint, a few metres out: where a fence is hardest to judge."""
-        k = number % len(self.ring)
-        (x0, y0), (x1, y1) = self.ring[k], self.ring[(k + 1) % len(self.ring)]
-        x, y = (x0 + x1) / 2, (y0 + y1) / 2
-        out = 4.0 / max(1.0, hypot(x, y))
-        return x * (1 + out), y * (1 + out)

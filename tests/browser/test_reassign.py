@@ -36,6 +36,8 @@ async def test_an_order_is_reassigned_by_clicking_and_undone(open_floor: OpenFlo
     await floor.page.fill("#reason", "closer to the door")
     await floor.page.click('[data-act="commit"]')
     await floor.page.wait_for_selector(f"text={order_id} reassigned to")
+    await floor.until("() => document.querySelector('#mode').textContent === 'FORK ×4'")
+    assert "drivers do as they are told" in str(await floor.page.get_attribute("#mode", "title"))
     assert (await has_driver(floor, order_id, driver_id))["driver_id"] == driver_id
     said = floor.demo.rest("GET", f"/orders/{order_id}/history").json()["items"]
     (mine,) = [item for item in said if item.get("reason") == "closer to the door"]

@@ -31,6 +31,9 @@ from streamer.edge.desk.desk import Desk
 from streamer.edge.feed import Feed as FrameFeed
 from streamer.edge.journal.contract import JournalHeader, MemoryJournal
 from streamer.edge.link import Link as LinkEnd
+from streamer.edge.rooms.desk import RoomDesk
+from streamer.edge.rooms.gallery import Gallery
+from streamer.edge.rooms.keeper import Keeper
 from streamer.edge.runner import Runner
 from streamer.edge.sockets import serve_sockets
 from tests.builders import T0, a_collection, a_floor, a_ping, a_report
@@ -214,7 +217,9 @@ class RealFloor:
         header = JournalHeader(1, a_collection(), EngineSettings(), "tests", T0)
         self.runner = Runner(Engine(a_floor()), MemoryJournal(header), self.clock)
         self.feed = FrameFeed(self.runner)
-        self.end = LinkEnd(Desk(self.runner, self.accounts, self.clock), self.feed, SECRET)
+        self.rooms = RoomDesk(self.runner, Keeper(SECRET), Gallery((directory,)))
+        desk = Desk(self.runner, self.accounts, self.clock, besides=self.rooms.table)
+        self.end = LinkEnd(desk, self.feed, SECRET)
 
     def token(self, name: str, role: str, mall_ids: tuple[str, ...] = ()) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.accounts.mint_api_token(name, role, mall_ids, T0)}"}
@@ -232,6 +237,7 @@ async def floor(tmp_path: Path) -> AsyncIterator[RealFloor]:
     server = await serve_sockets(floor.end.handle, floor.end.check_request, "127.0.0.1", 0)
     floor.url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/v1/link"
     yield floor
+    await floor.rooms.keeper.end_all()
     server.close()
     await server.wait_closed()
     await floor.runner.stop()

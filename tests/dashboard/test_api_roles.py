@@ -50,6 +50,12 @@ LEAST: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/state"): ("viewer", None),
     ("GET", "/autopilot"): ("viewer", None),
     ("PUT", "/autopilot/{mall_id}"): ("ops-lead", {"mode": "suggest"}),
+    ("GET", "/recordings"): ("viewer", None),
+    ("GET", "/rooms"): ("viewer", None),
+    ("POST", "/rooms"): ("viewer", {"source": "no-such-day"}),
+    ("DELETE", "/rooms/{room}"): ("viewer", None),
+    ("POST", "/rooms/{room}/transport"): ("viewer", {"do": "pause"}),
+    ("GET", "/rooms/{room}/marks"): ("viewer", None),
     ("GET", "/asyncapi.json"): ("viewer", None),
     ("GET", "/schemas"): ("viewer", None),
     ("GET", "/schemas/{message}"): ("viewer", None),
@@ -69,7 +75,8 @@ async def test_route_lets_through_exactly_its_roles(rest: Rest, floor: Any, name
     floor.driver()
     await rest("maya").post("/api/v1/orders", json=ORDER)
     for (method, path), (least, body) in LEAST.items():
-        named = {"{order_id}": "o-1", "{driver_id}": "d-1", "{mall_id}": "plaza", "{message}": "ping"}
+        named = {"{order_id}": "o-1", "{driver_id}": "d-1", "{mall_id}": "plaza", "{message}": "ping",
+                 "{room}": "r-1"}  # fmt: skip
         address = "/api/v1" + reduce(lambda text, name: text.replace(*name), named.items(), path)
         params = {"mall_id": "plaza"} if path in {"/hexes", "/learned"} else None
         sent: dict[str, Any] = {"json": body} if body is not None else {}
@@ -109,6 +116,8 @@ def test_dashboard_and_streamer_ask_for_the_same_roles(floor: Any) -> None:
         ("GET", "/orders/{order_id}/history"): "history", ("GET", "/drivers"): "drivers", ("GET", "/malls"): "malls",
         ("GET", "/drivers/{driver_id}"): "driver", ("GET", "/hexes"): "hexes", ("GET", "/state"): "state",
         ("GET", "/autopilot"): "autopilot", ("PUT", "/autopilot/{mall_id}"): "set_autopilot",
+        ("GET", "/recordings"): "recordings", ("POST", "/rooms"): "open_room", ("GET", "/rooms"): "rooms",
+        ("DELETE", "/rooms/{room}"): "close_room",
     }  # fmt: skip
     for route, call in calls.items():
         assert desk.table[call].role == LEAST[route][0], call

@@ -24,7 +24,7 @@ from streamer import cli
 from streamer.core.engine import Engine
 from streamer.edge.accounts import Accounts, BadLoginError
 from streamer.edge.journal.contract import Note
-from streamer.edge.recordings.fixtures import read_companion
+from streamer.edge.recordings.fixtures import fixture_names, read_companion
 from tests.builders import T0, a_collection, a_floor
 from tests.edge.floor_kit import a_day, live_through, write_journal
 from tests.edge.test_journal import a_history
@@ -391,6 +391,9 @@ def test_a_demo_plays_shows_its_log_ins_and_cleans_up(tmp_path: Path) -> None:
             later = client.get("/api/v1/state").json()
             assert later["at_ms"] - first["at_ms"] > 10_000
             assert later["seq"] > first["seq"]
+            listed = {item["id"]: item["kind"] for item in client.get("/api/v1/recordings").json()["items"]}
+            assert listed == dict.fromkeys(fixture_names(), "fixture"), "a demo has no day of its own"
+            assert client.post("/api/v1/rooms", json={"source": "bad-day"}).status_code == 201
         hint = demo.found(r"drive it +(python -c .*)").replace("python", sys.executable, 1)
         said = subprocess.run(hint, shell=True, capture_output=True, text=True, timeout=20, check=True)
         assert '"type":"welcome"' in said.stdout
@@ -405,10 +408,14 @@ def test_a_demo_plays_shows_its_log_ins_and_cleans_up(tmp_path: Path) -> None:
         pass
 
 
-def test_serve_lets_its_own_pages_and_those_of_its_file_open_sockets(tmp_path: Path) -> None:
+def test_serve_does_what_its_file_says_about_origins_and_recordings(tmp_path: Path) -> None:
     data, port, ingest_port = tmp_path / "the floor", free_port(), free_port()
-    (tmp_path / "serve.toml").write_text('origins = ["https://drivers.example"]\n')
+    (tmp_path / "shown").mkdir()
+    (tmp_path / "shown" / "torn.ndjson.zst").write_bytes(b"torn")
+    shown = json.dumps(str(tmp_path / "shown"))
+    (tmp_path / "serve.toml").write_text(f'origins = ["https://drivers.example"]\nfixtures = {shown}\n')
     accounts = Accounts(data)
+    api = {"Authorization": f"Bearer {accounts.mint_api_token('vera', 'viewer', (), T0)}"}
     accounts.register_driver("d-1")
     token = accounts.mint_driver_token("d-1", T0)
     accounts.close()
@@ -432,6 +439,8 @@ def test_serve_lets_its_own_pages_and_those_of_its_file_open_sockets(tmp_path: P
             assert welcomed(ingest_port, token, origin), origin
         for origin in (f"http://127.0.0.1:{ingest_port}", "https://elsewhere.example"):
             assert not welcomed(ingest_port, token, origin), origin
+        listed = httpx.get(f"http://127.0.0.1:{port}/api/v1/recordings", headers=api).json()["items"]
+        assert [(item["id"], bool(item["problem"])) for item in listed] == [("torn", True)]
     finally:
         running.send_signal(signal.SIGTERM)
         assert running.wait(timeout=15) == 0

@@ -20,6 +20,9 @@ from streamer.edge.gateway.socket import Tally
 from streamer.edge.journal.contract import MemoryJournal, Note
 from streamer.edge.journal.database import open_to_read
 from streamer.edge.journal.sqlite import SqliteJournal
+from streamer.edge.rooms.desk import RoomDesk
+from streamer.edge.rooms.gallery import Gallery
+from streamer.edge.rooms.keeper import Keeper
 from streamer.edge.runner import Runner
 from tests.builders import MINUTE, T0, a_ping, a_report
 from tests.edge.floor_kit import a_day, a_header, a_runner, encode
@@ -45,7 +48,8 @@ class Counter:
         self.runner = runner
         self.accounts = accounts
         self.clock = ManualClock(T0)
-        self.desk = Desk(runner, accounts, self.clock)
+        rooms = RoomDesk(runner, Keeper("secret"), Gallery(()))
+        self.desk = Desk(runner, accounts, self.clock, besides=rooms.table)
 
     async def ask(self, call: str, who: Caller | None = MAYA, **params: Any) -> tuple[int, dict[str, Any]]:
         try:
@@ -93,6 +97,7 @@ LEAST: dict[str, str] = {
     "candidates": "dispatcher", "preview": "dispatcher", "place": "dispatcher", "command": "dispatcher",
     "bulk": "dispatcher", "undo": "dispatcher", "hand_over": "dispatcher", "duty": "dispatcher", "track": "ops-lead",
     "set_autopilot": "ops-lead",
+    "recordings": "viewer", "open_room": "viewer", "rooms": "viewer", "close_room": "viewer",
 }  # fmt: skip
 """docs/link.md, written down a second time on purpose."""
 

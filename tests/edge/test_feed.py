@@ -314,6 +314,7 @@ def test_an_ended_recording_stands_still() -> None:
     assert [frame["at_ms"] for frame in screen.frames] == [T0 + 60_000, T0]
     assert screen.frames[1]["floor"] == {
         "mode": "replay", "speed": 2.0, "fixture": "a-day", "clock_offset_ms": -5, "ended": True,
+        "forked_at_ms": None, "playing": True,
     }  # fmt: skip
 
 

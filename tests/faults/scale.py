@@ -22,12 +22,34 @@ class Scale(Struct, frozen=True):
     recovered_inputs: int
     soak_s: int
     malformed: int
+    fork_moments: tuple[float, ...]
+    """Shares of each recording's play at which it is forked."""
+    fork_seeds: int
+    replays: int
+    seeks: int
 
 
 SCALES = {
-    "test": Scale(2, 20, 20, 500, 25, 4_000, 300, 20_000, 0, 600),
-    "short": Scale(50, 1_000, 1_000, 10_000, 500, 100_000, 5_000, 1_000_000, 180, 20_000),
-    "full": Scale(200, 2_000, 5_000, 10_000, 500, 200_000, 5_000, 1_000_000, 180, 100_000),
+    "test": Scale(2, 20, 20, 500, 25, 4_000, 300, 20_000, 0, 600, (0.85,), 1, 4, 20),
+    "short": Scale(
+        50, 1_000, 1_000, 10_000, 500, 100_000, 5_000, 1_000_000, 180, 20_000, (0.02, 0.5, 0.85), 1, 10, 200
+    ),
+    "full": Scale(
+        200,
+        2_000,
+        5_000,
+        10_000,
+        500,
+        200_000,
+        5_000,
+        1_000_000,
+        180,
+        100_000,
+        (0.02, 0.25, 0.5, 0.75, 0.85),
+        3,
+        10,
+        500,
+    ),
 }
 SCALE = SCALES[os.environ.get("MALLARD_PROVE", "test")]
 """The scale of this run, by the environment's MALLARD_PROVE; MALLARD_SOAK_MIN sets the minutes of its soak."""

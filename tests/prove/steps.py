@@ -42,7 +42,11 @@ WANTED = (
     Wanted("reconnect storm", ("sockets of a reconnect storm",)),
     Wanted("recovery", ("inputs recovered",)),
     Wanted("soak", ("seconds of soak",)),
+    Wanted("forks without a change", ("forks without a change",)),
+    Wanted("forks with every driver simulated", ("forks with every driver simulated",)),
     Wanted("malformed requests", ("malformed requests",)),
+    Wanted("replays in a row", ("replays in a row",)),
+    Wanted("seeks", ("seeks in a recording",)),
 )
 
 

@@ -3,10 +3,11 @@
 import pytest
 from msgspec.structs import replace
 
+from streamer.core.changes import PolicyName
 from streamer.core.events import OrderCommand, PlanMade
 from streamer.core.malls import Floor
 from streamer.sim.incidents import Act
-from streamer.sim.policy import RULES, Decision, Dispatcher, PolicyName, store_words
+from streamer.sim.policy import RULES, Decision, Dispatcher, store_words
 from streamer.sim.town import Town
 from tests.sim.conftest import T0
 from tests.sim.desk import MINUTE_MS, Desk

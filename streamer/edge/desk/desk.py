@@ -3,7 +3,7 @@
 It must not know sockets or the engine's rules. A call that is not in the table does not exist.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -38,9 +38,12 @@ class Desk:
 
     def __init__(
         self, runner: Runner, accounts: Accounts, clock: Clock, counters: Counters | None = None,
-        autopilot: Autopilot | None = None,
+        autopilot: Autopilot | None = None, besides: Mapping[str, Entry] | None = None,
     ) -> None:  # fmt: skip
-        """`counters` are those of the whole streamer; by default of the runner alone, without an autopilot at work."""
+        """`counters` are those of the whole streamer; by default of the runner alone, without an autopilot at work.
+
+        `besides` are calls that not every floor has.
+        """
         self.runner = runner
         reads = Reads(runner, autopilot or Autopilot(runner))
         commands = Commands(runner, reads, accounts)
@@ -74,6 +77,7 @@ class Desk:
             "duty": Entry("dispatcher", calls.DutyOf, commands.duty),
             "track": Entry("ops-lead", calls.Track, reads.track),
             "set_autopilot": Entry("ops-lead", calls.AutopilotOf, commands.set_autopilot),
+            **(besides or {}),
         }
 
     async def answer(self, call: Call) -> Answer:

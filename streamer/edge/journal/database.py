@@ -6,7 +6,7 @@ It must not know the writer thread or what the rows mean to the engine.
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def open_to_read(path: Path, vfs: str = "") -> apsw.Connection:
     return connection
 
 
-def read_committed(path: Path, after_seq: int, vfs: str = "") -> Iterator[Entry]:
+def read_committed(path: Path, after_seq: int, vfs: str = "") -> Generator[Entry, None, None]:
     """The entries above `after_seq`, as they were committed when the reading began, over a connection of its own.
 
     Raises:
@@ -135,7 +135,7 @@ class JournalReader:
         self.connection = open_to_read(self.path)
         self.header = read_header(self.connection, self.path)
 
-    def snapshots(self) -> Iterator[Snapshot]:
+    def snapshots(self) -> Generator[Snapshot, None, None]:
         """The readable snapshots, newest first."""
         return layout.read_snapshots(self.connection)
 

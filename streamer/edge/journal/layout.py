@@ -7,7 +7,7 @@ import heapq
 import re
 import secrets
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby, takewhile
 from typing import Any, TypeVar, get_args
@@ -346,7 +346,7 @@ def set_aside(connection: apsw.Connection, at_ms: int, reason: str, body: bytes)
     connection.execute("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (QUARANTINE_ROWS,))
 
 
-def read_snapshots(connection: apsw.Connection) -> Iterator[Snapshot]:
+def read_snapshots(connection: apsw.Connection) -> Generator[Snapshot, None, None]:
     """The snapshots whose checksum fits, newest first."""
     return _intact(select(connection, "SELECT seq, at_ms, body, crc FROM snapshot ORDER BY seq DESC"))
 
@@ -356,7 +356,7 @@ def read_snapshots_from(connection: apsw.Connection, seq: int) -> Iterator[Snaps
     return _intact(select(connection, "SELECT seq, at_ms, body, crc FROM snapshot WHERE seq >= ? ORDER BY seq", seq))
 
 
-def _intact(found: Iterator[Any]) -> Iterator[Snapshot]:
+def _intact(found: Iterator[Any]) -> Generator[Snapshot, None, None]:
     for seq, at_ms, body, crc in found:
         if crc == crc_of((seq, at_ms), body):
             yield Snapshot(seq, at_ms, zstandard.decompress(body))

@@ -103,7 +103,9 @@ class Adapter:
     nobody intervened they still are; afterwards each is translated to what stands for it now. What the recording
     decided about an order that a person has touched since is left out: the person decides.
 
-    The weak spot: drivers go on driving as recorded, so one that was given another order by hand does not fetch it.
+    The weak spot: drivers go on driving as recorded, so one that was given another order by hand does not fetch it. A
+    floor that people work on is therefore forked at their first decision (`forking`); this is for cutting recordings,
+    and for the floor until then.
 
     A plan of this floor's autopilot is no intervention: it binds nobody. It only takes numbers that the recording's
     commands had, so these are translated from then on.
@@ -111,15 +113,17 @@ class Adapter:
     Attributes:
         disturbed: somebody intervened.
         skipped: recorded inputs left out because nothing fits them any more.
+        recorded_seq: how many inputs had taken effect here when the recording was made.
+        commands: this floor's command ids by the recording's.
     """
 
     def __init__(self, state: State) -> None:
         self.disturbed = False
         self.skipped = 0
-        self._recorded_seq = state.seq
+        self.recorded_seq = state.seq
         self._recorded_orders = state.orders_placed
         self._orders = {order_id: order_id for order_id in state.orders}
-        self._commands = {command_id: command_id for command_id in state.commands}
+        self.commands = {command_id: command_id for command_id in state.commands}
         self._touched: set[str] = set()
 
     def touch(self, item: Input, outputs: tuple[Output, ...]) -> None:
@@ -140,9 +144,9 @@ class Adapter:
         """What a recorded input means on the floor as it now is; None when it means nothing any more."""
         if not self.disturbed:
             if isinstance(item, Undo):
-                return replace(item, command_id=self._commands.get(item.command_id, item.command_id))
+                return replace(item, command_id=self.commands.get(item.command_id, item.command_id))
             return item
-        adapted = renumber(item, state, self._touched, self._orders, self._commands)
+        adapted = renumber(item, state, self._touched, self._orders, self.commands)
         self.skipped += adapted is None
         return adapted
 
@@ -150,12 +154,12 @@ class Adapter:
         """A recorded input was handled, with these outputs if it took effect: keep count of what it was called then."""
         if outputs is None and self._had_no_effect(item, state):
             return
-        self._recorded_seq += 1
+        self.recorded_seq += 1
         if isinstance(item, OrderPlaced):
             self._recorded_orders += 1
         done = outputs[0] if outputs else None
         if isinstance(done, CommandDone):
-            self._commands[f"c-{self._recorded_seq}"] = done.command_id
+            self.commands[f"c-{self.recorded_seq}"] = done.command_id
             if isinstance(item, OrderPlaced):
                 self._orders[f"o-{self._recorded_orders}"] = done.order_ids[0]
 

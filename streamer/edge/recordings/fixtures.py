@@ -128,8 +128,8 @@ class FixtureReader:
         seq, at_ms = -1, 0
         for number, text in enumerate(self._texts, start=2):
             try:
-                line = _LINE.decode(text)
-            except (msgspec.DecodeError, RecursionError) as error:
+                line = decode_line(text)
+            except ValueError as error:
                 raise self._fault(number, str(error)) from error
             if line.seq <= seq:
                 raise self._fault(number, f"seq {line.seq} does not rise above {seq}")
@@ -137,6 +137,14 @@ class FixtureReader:
                 raise self._fault(number, f"at_ms {line.at_ms} is before the line above it ({at_ms})")
             seq, at_ms = line.seq, line.at_ms
             yield line
+
+    def texts(self) -> Iterator[bytes]:
+        """Yield the inputs as the lines of JSON they are, undecoded: for keeping them where any can be found again.
+
+        Raises:
+            FixtureError: the file is damaged, truncated, or goes on behind its end.
+        """
+        yield from self._texts
 
     def _fault(self, number: int, reason: str) -> FixtureError:
         return FixtureError(f"fixture {self.path}, line {number}: {reason}")
@@ -219,6 +227,18 @@ class FixtureWriter:
         """Append one input, handled at `at_ms` (UTC epoch ms, never before the one above it)."""
         self.seq += 1
         self._stream.write(_ENCODER.encode(Line(self.seq, at_ms, entered)) + b"\n")
+
+
+def decode_line(text: bytes) -> Line:
+    """One line of a fixture, decoded.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return _LINE.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
 
 
 def find_fixture(name_or_path: str) -> Path:

@@ -92,6 +92,8 @@ def instant_of(path: Path, until_ms: int | None) -> int | None:
 class ReplaySource:
     """Plays a fixture into a runner, moved in time, and keeps it sensible once people have intervened.
 
+    Where drivers are to obey them, a `ForkingSource` plays it.
+
     Inputs before the header's `start_ms` are the warm-up: `warm_up` handles them at once. `play` then paces the rest by
     the clock and ends with the recording.
 

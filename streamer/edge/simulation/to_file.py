@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from streamer.core.changes import PolicyName
 from streamer.core.engine import Engine
 from streamer.core.events import DriverRegistered, Input, OrderPlaced, Output, Ping, Refused
 from streamer.core.kpis import kpis
@@ -15,7 +16,7 @@ from streamer.core.malls import Floor
 from streamer.core.snapshot import state_hash
 from streamer.edge.recordings.fixtures import SCHEMA, Companion, Counts, FixtureWriter, Header, write_companion
 from streamer.edge.simulation.worlds import demo_floor, only_malls, world_of
-from streamer.sim.policy import Dispatcher, PolicyName, store_words
+from streamer.sim.policy import Dispatcher, store_words
 from streamer.sim.stories import Script
 from streamer.sim.world import STEP_MS, World
 

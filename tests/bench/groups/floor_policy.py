@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 
+from streamer.core.changes import PolicyName
 from streamer.core.engine import Engine
 from streamer.core.kpis import kpis
 from streamer.core.state import State
 from streamer.edge.simulation.to_file import run
 from streamer.edge.simulation.worlds import demo_floor, named_script, only_malls, world_of
-from streamer.sim.policy import PolicyName
 from tests.bench.groups.group import Case, Cases, Group
 from tests.bench.table import Figures, Medians, Row, Target
 from tests.bench.workshop import Workshop

@@ -1,0 +1,39 @@
+/**
+ * Which page this is: the floor, the gallery of recordings, or a room in which one of them plays.
+ * What a room's page asks is asked of that room: its name goes along with every request and socket. It must not know
+ * what is asked.
+ */
+window.mallard = window.mallard || {};
+(function (mallard) {
+  'use strict';
+  const room = /^\/replay\/([\w-]+)\/?$/.exec(location.pathname)?.[1] || null;
+  const name = room ? 'room' : /^\/replay\/?$/.test(location.pathname) ? 'gallery' : 'floor';
+  const GONE = 410;
+  const ABOUT_A_FLOOR = /^\/(_dash-update-component|api\/)/; // the page itself is there without its room
+
+  mallard.page = {
+    name,
+    room,
+    /** What a socket's address says of it. */
+    query: room ? { room } : {},
+    /** Marks the link to this page. */
+    mark() {
+      const shown = name === 'floor' ? 'floor' : 'replay';
+      document.querySelectorAll('.pages [data-page]').forEach((link) => {
+        if (link.dataset.page === shown) link.setAttribute('aria-current', 'page');
+      });
+    },
+  };
+  document.documentElement.dataset.page = name;
+  if (!room) return;
+
+  const ask = window.fetch.bind(window);
+  window.fetch = async (where, how = {}) => {
+    if (typeof where !== 'string' || !ABOUT_A_FLOOR.test(where)) return ask(where, how);
+    const headers = new Headers(how.headers);
+    headers.append('X-Mallard-Room', room);
+    const answer = await ask(where, { ...how, headers });
+    if (answer.status === GONE) mallard.replay?.closed();
+    return answer;
+  };
+})(window.mallard);

@@ -1,0 +1,128 @@
+"""A recording watched in a room: opened, paused, sought, shared by a link, closed, and forked by a decision."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.browser.conftest import Demo, Floor, OpenFloor
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+IN_ROOM = "() => window.mallard?.replay?.status && mallard.map?.fitted && mallard.drawnDrivers() > 0"
+STANDS_NEAR = """at_ms => Math.abs(mallard.model.at_ms - at_ms) < 30000 && !document.body.dataset.seeking
+  && mallard.drawnDrivers() > 0"""
+STANDS_AT = "at_ms => mallard.replay.status.at_ms === at_ms && mallard.model.at_ms === at_ms"
+VIEW = "[mallard.map.map.getZoom(), ...mallard.map.map.getCenter().toArray()]"
+
+
+async def in_room(floor: Floor) -> str:
+    """Waits for the room's floor; gives the room's name."""
+    await floor.page.wait_for_url("**/replay/r-*")
+    await floor.until(IN_ROOM, seconds=40)
+    return urlsplit(floor.page.url).path.rpartition("/")[2]
+
+
+async def seek(floor: Floor, part: float) -> int:
+    """Clicks on the line of the recording; gives the instant it stands for."""
+    box = await floor.page.locator("#replay-track").bounding_box()
+    assert box
+    await floor.page.mouse.click(box["x"] + part * box["width"], box["y"] + box["height"] / 2)
+    at_ms = await floor.ask("part => mallard.replay.status.start_ms + part * 7200000", part)
+    await floor.until(STANDS_NEAR, at_ms)
+    return int(at_ms)
+
+
+def close_rooms(demo: Demo) -> None:
+    for room in demo.rest("GET", "/rooms").json()["items"]:
+        demo.rest("DELETE", f"/rooms/{room['room']}").raise_for_status()
+
+
+async def test_a_recording_is_sought_shared_by_a_link_opened_again_once_closed_and_forked_by_a_decision(
+    open_floor: OpenFloor,
+) -> None:
+    floor = await open_floor("dispatcher")
+    page = floor.page
+    await page.click('.header [data-page="replay"]')
+    await page.click('[data-recording="saturday-rush"] [data-act="replay-open"]')
+    await in_room(floor)
+    assert (await page.inner_text("#mode")).startswith("REPLAY ×")
+
+    await page.keyboard.press("w")
+    await floor.until("() => document.getElementById('mode').textContent === 'REPLAY PAUSED'")
+    await floor.frames(2)
+    clock = await page.inner_text("#clock")
+    await floor.frames(3)
+    assert await page.inner_text("#clock") == clock, "a paused floor's clock stands still"
+
+    view = await floor.ask(VIEW)
+    late = await seek(floor, 0.6)
+    early = await seek(floor, 0.2)
+    assert early < late
+    assert await floor.ask(VIEW) == view, "a seek leaves the map where the person put it"
+    newest = await floor.ask("Math.max(...[...mallard.model.orders.values()].map(o => o.placed_ms))")
+    assert newest <= early + 30_000, "nothing of the later moment is left over"
+
+    await page.keyboard.press("]")
+    await floor.until("() => document.getElementById('replay-said').textContent !== ''")
+    alarm_ms = await floor.ask("mallard.replay.now()")
+    assert alarm_ms > early - 30_000
+    await page.click('[data-tab="all"]')
+    await page.click("#queue-box .ag-row >> nth=0")
+    await page.wait_for_selector("#inspect-main [data-order]")
+    order_id = await floor.ask("mallard.hands.selection.id")
+    link = await floor.ask("mallard.replay.link()")
+    assert parse_qs(urlsplit(link).query) == {"source": ["saturday-rush"], "at": [str(alarm_ms)], "order": [order_id]}
+
+    await follow_on_a_phone(floor, link, order_id, alarm_ms)
+    await close_and_open_again(floor, alarm_ms)
+    await decide_otherwise(floor)
+    close_rooms(floor.demo)
+
+
+async def follow_on_a_phone(floor: Floor, link: str, order_id: str, at_ms: int) -> None:
+    await floor.page.set_viewport_size({"width": 390, "height": 844})
+    await floor.page.goto(link)
+    await in_room(floor)
+    await floor.until(STANDS_AT, at_ms)
+    await floor.page.wait_for_selector(f'#inspect-main [data-order="{order_id}"]', state="attached")
+    assert await floor.page.inner_text("#mode") == "REPLAY PAUSED"
+    assert await floor.ask("document.documentElement.scrollWidth") <= 390
+    rightmost = (
+        "Math.max(...[...document.querySelectorAll('#transport button')].map(b => b.getBoundingClientRect().right))"
+    )
+    assert await floor.ask(rightmost) <= 390
+
+
+async def close_and_open_again(floor: Floor, at_ms: int) -> None:
+    room = await in_room(floor)
+    floor.demo.rest("DELETE", f"/rooms/{room}").raise_for_status()
+    await floor.page.wait_for_selector("#room-closed", state="visible")
+    assert await floor.page.locator("#banner").is_hidden(), "it is closed, not about to come back"
+    await floor.page.click('[data-act="replay-again"]')
+    await floor.page.wait_for_url(re.compile(rf"/replay/r-(?!{room[2:]})"))
+    await in_room(floor)
+    await floor.until(STANDS_AT, at_ms)
+    # What was asked of the closed room was refused, which the browser notes.
+    floor.faults[:] = [fault for fault in floor.faults if "410" not in fault and "Callback error" not in fault]
+
+
+async def decide_otherwise(floor: Floor) -> None:
+    await floor.page.set_viewport_size({"width": 1440, "height": 900})
+    await floor.page.click('[data-tab="unassigned"]')
+    await floor.page.click("#queue-box .ag-row >> nth=0")
+    await floor.page.wait_for_selector("[data-candidate]")
+    await floor.page.keyboard.press("1")
+    await floor.page.wait_for_selector('#inspect-preview [data-act="commit"]')
+    forked_at_ms = await floor.ask("mallard.replay.now()")
+    await floor.page.keyboard.press("a")
+    await floor.until("() => document.getElementById('mode').textContent === 'FORK PAUSED'", seconds=40)
+    assert abs(await floor.ask("mallard.replay.status.forked_at_ms") - forked_at_ms) <= 1_000
+    await floor.page.keyboard.press(".")
+    await floor.page.click('[data-act="replay-compare"]')
+    await floor.until("() => document.querySelector('#compare header')?.textContent.includes('maya: assign')")
+    assert await floor.page.inner_text("#mode") == "FORK PAUSED"
+    await floor.page.keyboard.press("<")
+    await floor.page.click('[data-act="confirmed"]')
+    await floor.until("() => document.getElementById('mode').textContent === 'REPLAY PAUSED'")
+    assert await floor.page.locator("#compare-pane").is_hidden()
