@@ -11,6 +11,7 @@ from numpy.random import PCG64, Generator, SeedSequence
 from streamer.core.events import Stop
 from streamer.core.malls import Mall
 from streamer.sim.incidents import Incidents
+from streamer.sim.parameters import USUAL, Parameters
 from streamer.sim.plane import Plane
 from streamer.sim.roads import Roads
 from streamer.sim.shoppers import Shoppers, Wish, order_times
@@ -35,16 +36,17 @@ class Town:
     """The surroundings of one mall. Positions are metres of `plane`."""
 
     def __init__(
-        self, mall: Mall, seed: int, number: int, span: Span, orders: int, incidents: Incidents, first_number: int
-    ) -> None:
-        self.mall, self.span = mall, span
+        self, mall: Mall, seed: int, number: int, span: Span, orders: int, incidents: Incidents, first_number: int,
+        parameters: Parameters = USUAL,
+    ) -> None:  # fmt: skip
+        self.mall, self.span, self.parameters = mall, span, parameters
         self.plane = Plane(mall.lat, mall.lng)
         self.ring = [self.plane.to_xy(lat, lng) for lat, lng in mall.ring]
-        self.roads = Roads(stream(seed, number, 0), mall.service_radius_m, self.ring)
+        self.roads = Roads(stream(seed, number, 0), mall.service_radius_m, self.ring, parameters.roads)
         self._places = {place.id: self.plane.to_xy(place.lat, place.lng) for place in mall.places}
         self._doors = [self._places[place.id] for place in mall.places if place.kind != "store"]
-        shoppers = Shoppers(stream(seed, number, 1), mall, self.plane, self.roads)
-        times = order_times(stream(seed, number, 2), mall.lng, span.start_ms, span.end_ms, orders)
+        shoppers = Shoppers(stream(seed, number, 1), mall, self.plane, self.roads, parameters)
+        times = order_times(stream(seed, number, 2), mall.lng, span.start_ms, span.end_ms, orders, parameters.shoppers)
         self.wishes = shoppers.wishes(times, span.play_ms, incidents, first_number)
         self._by_door = {(w.placed.dropoff.lat, w.placed.dropoff.lng): w for w in self.wishes}
         self._by_order: dict[str, Wish] = {}
