@@ -118,6 +118,9 @@ def simulate(
     api_token: Annotated[str, typer.Option(envvar="MALLARD_API_TOKEN", help="An API token, for --connect.")] = "",
     dispatch: Annotated[bool, typer.Option("--dispatch/--no-dispatch", help="With --connect, give orders out.")] = True,
     policy: Annotated[str, typer.Option(metavar="NAME", help="With --out, who gives out: plan or nearest.")] = "plan",
+    parameters: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What the world is made of, as calibrate writes it.")
+    ] = None,
 ) -> None:
     """Make a seeded synthetic day: a fixture, or real sockets against a running floor."""
     if (out is None) == (connect is None):
@@ -128,12 +131,17 @@ def simulate(
         raise typer.BadParameter("--connect needs --token (mallard token gateway) and --api-token (mallard token api)")
     # Here, since they bring scipy: `serve` begins in this program too, and would carry it for good.
     from streamer.edge.simulation.live import simulate_connect
+    from streamer.edge.simulation.parameters_file import read_parameters
     from streamer.edge.simulation.to_file import simulate_to_file
+    from streamer.sim.parameters import USUAL
 
+    made_of = USUAL if parameters is None else read_parameters(parameters)
     script = _script(story, mall or [DEFAULT_MALL], drivers, orders, hours, seed)
     if out is not None:
         with measuring("simulating") as progress:
-            companion = simulate_to_file(script, out, progress=progress, policy=_policy_name(policy))
+            companion = simulate_to_file(
+                script, out, progress=progress, policy=_policy_name(policy), parameters=made_of
+            )
         _print_written(out, companion)
         return
     assert connect is not None
@@ -141,7 +149,14 @@ def simulate(
     with measuring("driving") as bar:
         tally = uvloop.run(
             simulate_connect(
-                script, url, token, api, api_token, dispatch=dispatch, progress=lambda done, _tally: bar(done)
+                script,
+                url,
+                token,
+                api,
+                api_token,
+                dispatch=dispatch,
+                progress=lambda done, _tally: bar(done),
+                parameters=made_of,
             )
         )
     print(msgspec.json.encode(tally).decode())

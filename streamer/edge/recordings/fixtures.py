@@ -41,6 +41,7 @@ class Header(Struct, frozen=True, omit_defaults=True):
 
     `malls` is the GeoJSON of PROTOCOL §5. Inputs before `start_ms` are the warm-up: they are handled at full
     speed and play begins there. `start` is the state to begin from, in a recording that was cut out of a journal.
+    `parameters` are those of the simulated world that it was recorded in, where they are not the usual ones.
     """
 
     schema: int
@@ -52,6 +53,7 @@ class Header(Struct, frozen=True, omit_defaults=True):
     start_ms: Instant
     seed: int | None = None
     start: State | None = None
+    parameters: dict[str, object] | None = None
 
 
 class Line(Struct, frozen=True):

@@ -12,12 +12,13 @@ from numpy.random import Generator
 
 from streamer.sim.calibration.drives import Reference
 from streamer.sim.calibration.estimators import likeness
-from streamer.sim.calibration.fitter import LEAST
 from streamer.sim.calibration.observed import Drive, Observed, Visit
 from streamer.sim.calibration.places import errors
 from streamer.sim.parameters import Parameters, Seconds, StoreRules
 from streamer.sim.town import stream
 
+LEAST_CHECKED = 15
+"""Samples below which a judgement says nothing."""
 DRAWS = 4
 """Draws for each sample, so that the expected distribution is the smoother of the two."""
 BRANCH = 4_000
@@ -54,7 +55,7 @@ class Check(Struct, frozen=True):
 
 
 def check(unseen: Observed, references: Mapping[str, Reference], before: Parameters, after: Parameters) -> list[Check]:
-    """Judge what was seen at least `LEAST` times; the rest is left out."""
+    """Judge what was seen at least `LEAST_CHECKED` times; the rest is left out."""
     one, other = (_expected(unseen, references, rules) for rules in (before, after))
     return [
         Check(
@@ -62,7 +63,7 @@ def check(unseen: Observed, references: Mapping[str, Reference], before: Paramet
             _judged(actual, one[what]), _judged(actual, other[what]),
         )
         for what, (unit, actual) in _actual(unseen).items()
-        if len(actual) >= LEAST
+        if len(actual) >= LEAST_CHECKED
     ]  # fmt: skip
 
 

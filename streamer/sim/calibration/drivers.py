@@ -11,11 +11,13 @@ from math import sqrt
 import numpy as np
 
 from streamer.sim.calibration.drives import Reference
-from streamer.sim.calibration.estimators import Apart, between, even_range
+from streamer.sim.calibration.estimators import EVEN_SD, Apart, between, even_range
 from streamer.sim.calibration.fitter import LEAST, LEAST_EACH, Fitter, grouped
 from streamer.sim.calibration.observed import Drive, Observed, Sample
 from streamer.sim.parameters import HOURS
 
+LEAST_DRIVERS = 8
+"""Drivers with drives of their own below which they differ as they did before."""
 LEAST_HOUR = 40
 """Drives of one hour below which it has no traffic of its own."""
 WILD = 3.0
@@ -29,13 +31,12 @@ def fit_cars(fitter: Fitter, seen: Observed, references: Mapping[str, Reference]
     """Fit the drivers' pace, and the traffic of hours that were driven in enough."""
     drives = believable(seen.drives, references)
     paces = {who: _pace(own, references) for who, own in grouped(drives).items() if len(own) >= LEAST_EACH}
-    if len(paces) < LEAST_EACH:
-        why = f"{len(paces)} drivers with {LEAST_EACH} drives, {LEAST_EACH} are needed"
-        fitter.keep("cars", "pace", len(drives), why)
-        return
     # The middle is that of all drives; drivers' own paces only tell how they differ.
     middle, _ = _pace(drives, references)
-    low, high = Apart(middle, between(paces).sd, len(paces)).range
+    first, last = fitter.parameters.cars.pace
+    usual_sd = middle * (last - first) / (last + first) / EVEN_SD
+    sd = between(paces).sd if len(paces) >= LEAST_DRIVERS else usual_sd
+    low, high = Apart(middle, sd, len(paces)).range
     fitter.take("cars", len(drives), pace=(max(SLOWEST, low), max(SLOWEST, high)))
     by_hour: dict[int, list[Drive]] = defaultdict(list)
     for drive in drives:

@@ -63,7 +63,8 @@ def fit_phones(fitter: Fitter, seen: Observed) -> None:
     gaps_ms = [gap.value for gap in seen.driving_gap_ms if gap.value < LONGEST_GAP * rules.moving_ms]
     fitter.enough("phones", "missed_open", len(gaps_ms), lambda: _missed_between(gaps_ms, rules.moving_ms))
     for name, windows in (("missed_parked", seen.door_windows), ("missed_indoors", seen.counter_windows)):
-        fitter.enough("phones", name, len(windows), partial(_missed_in, windows, rules))
+        long = [window for window in windows if window.seconds * 1000 > rules.still_ms]
+        fitter.enough("phones", name, len(long), partial(_missed_in, long, rules))
     late = [float(np.median([sample.value for sample in own])) for own in grouped(seen.latency_ms).values()]
     if len(late) < LEAST_PHONES:
         fitter.keep("phones", "latency_ms", len(late), f"{len(late)} phones, {LEAST_PHONES} are needed")
