@@ -4,6 +4,7 @@ It must not know what is in a fixture.
 """
 
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,13 +77,16 @@ def replay(
 def record(
     out: Annotated[Path, typer.Option(metavar="FILE", help=f"The fixture to write, NAME{SUFFIX}.")],
     data: DataOption = DEFAULT_DATA,
-    from_ms: Annotated[int | None, typer.Option("--from", metavar="MS", min=0, help="UTC epoch ms.")] = None,
-    to_ms: Annotated[int | None, typer.Option("--to", metavar="MS", min=0, help="UTC epoch ms.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="INSTANT", help="UTC epoch ms, or 2026-11-14T14:00-08:00.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="Likewise; this one included.")] = None,
     mall: Annotated[str | None, typer.Option(metavar="ID", help="Only what belongs to this mall.")] = None,
     pseudonymise: Annotated[bool, typer.Option("--pseudonymise", help="Take people out.")] = False,
 ) -> None:
     """Cut a fixture out of a live journal."""
     _check_out(out)
+    from_ms, to_ms = instant_ms("--from", from_), instant_ms("--to", to)
     if from_ms is not None and to_ms is not None and from_ms > to_ms:
         raise typer.BadParameter("--from is after --to")
     reader = JournalReader(data)
@@ -94,6 +98,25 @@ def record(
     finally:
         reader.close()
     _print_written(out, companion)
+
+
+def instant_ms(option: str, text: str | None) -> int | None:
+    """An instant as people type it, UTC epoch milliseconds.
+
+    Raises:
+        typer.BadParameter: it is neither a whole number nor ISO 8601 with an offset.
+    """
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit() and len(text) < 17:
+        return int(text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None or at.timestamp() < 0:
+        raise typer.BadParameter(f"{option} {text} is neither UTC epoch ms nor like 2026-11-14T14:00-08:00")
+    return round(at.timestamp() * 1000)
 
 
 def _policy_name(name: str) -> "PolicyName":

@@ -170,7 +170,7 @@ def test_parameters_come_back_from_their_file(tmp_path: Path) -> None:
         ('{"cars": {"speed": 3}}', "unknown field `speed`"),
         ('{"drivers": {"door_s": [60, 60]}}', "door_s is no range: 60 to 60"),
         ('{"drivers": {"accept_last_s": [3, 9]}}', "accept_last_s begins at 3, not after 4"),
-        ('{"shoppers": {"hourly": [%s]}}' % ",".join(["0"] * 24), "hourly is zero at every hour"),
+        (f'{{"shoppers": {{"hourly": {[0] * 24}}}}}', "hourly is zero at every hour"),
         ('{"phones": {"missed_open": 1.5}}', "<= 1"),
     ],
 )
