@@ -9,7 +9,7 @@ import sys
 import apsw
 import typer
 
-from streamer.cli import accounts, calibrate, checks, evaluate, journals, privacy, recordings, run
+from streamer.cli import accounts, calibrate, checks, evaluate, journals, privacy, recordings, run, tracks
 from streamer.core.errors import MallardError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command()(recordings.replay)
 app.command()(recordings.record)
 app.command()(recordings.simulate)
 app.command()(calibrate.calibrate)
+app.command()(tracks.import_tracks)
 app.command()(evaluate.evaluate)
 app.add_typer(accounts.token_app, name="token")
 app.add_typer(accounts.user_app, name="user")

@@ -85,7 +85,7 @@ def record(
     pseudonymise: Annotated[bool, typer.Option("--pseudonymise", help="Take people out.")] = False,
 ) -> None:
     """Cut a fixture out of a live journal."""
-    _check_out(out)
+    check_out(out)
     from_ms, to_ms = instant_ms("--from", from_), instant_ms("--to", to)
     if from_ms is not None and to_ms is not None and from_ms > to_ms:
         raise typer.BadParameter("--from is after --to")
@@ -149,7 +149,7 @@ def simulate(
     if (out is None) == (connect is None):
         raise typer.BadParameter("give one of --out FILE and --connect URL")
     if out is not None:
-        _check_out(out)
+        check_out(out)
     elif not token or not api_token:
         raise typer.BadParameter("--connect needs --token (mallard token gateway) and --api-token (mallard token api)")
     # Here, since they bring scipy: `serve` begins in this program too, and would carry it for good.
@@ -194,7 +194,12 @@ def _script(story: str | None, malls: list[str], drivers: int, orders: int, hour
     return plain_script(malls, drivers, orders, hours, seed, 1_794_693_600_000)
 
 
-def _check_out(out: Path) -> None:
+def check_out(out: Path) -> None:
+    """Refuse a file that no fixture can be written to.
+
+    Raises:
+        typer.BadParameter: it is not called like a fixture, or there is no directory for it.
+    """
     if not out.name.endswith(SUFFIX) or out.name == SUFFIX:
         raise typer.BadParameter(f"a fixture is called NAME{SUFFIX}, not {out.name}")
     if not out.absolute().parent.is_dir():
