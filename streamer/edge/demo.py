@@ -22,7 +22,7 @@ from streamer.edge.clock import PacedClock, WallClock
 from streamer.edge.frames import Sign
 from streamer.edge.journal.contract import SCHEMA, JournalHeader, MemoryJournal, Snapshot
 from streamer.edge.link import link_secret
-from streamer.edge.recordings.fixtures import SUFFIX, FixtureReader
+from streamer.edge.recordings.fixtures import SUFFIX, FixtureError, FixtureReader
 from streamer.edge.recordings.replay import Progress, ReplaySource, floor_of
 from streamer.edge.runner import Runner
 from streamer.edge.server import LOOPBACK, Streamer, origins_of, run_until_stopped, shut_down, stop_while_starting
@@ -106,8 +106,11 @@ async def _run(
 
 
 async def _play(source: ReplaySource, sign: Sign) -> None:
-    """Play to the end; the floor stays open."""
-    await source.play()
+    """Play to the end, or to where the recording is damaged; the floor stays open."""
+    try:
+        await source.play()
+    except FixtureError as error:
+        log.error("recording_damaged", reason=str(error))
     sign.ended = True
     log.info("recording_ended", skipped=source.adapter.skipped, disturbed=source.adapter.disturbed)
 

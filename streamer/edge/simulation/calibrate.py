@@ -17,7 +17,7 @@ from streamer.core.malls import parse_malls
 from streamer.edge.journal.database import JournalReader
 from streamer.edge.journal.recovery import first_state
 from streamer.edge.recordings.fixtures import FixtureReader
-from streamer.edge.recordings.replay import floor_of
+from streamer.edge.recordings.replay import blaming, floor_of
 from streamer.sim.calibration.check import Check, check
 from streamer.sim.calibration.drives import references
 from streamer.sim.calibration.fit import fit
@@ -76,7 +76,7 @@ def calibrate(
 
 def observe(source: Path, progress: Callable[[int], None] | None = None) -> tuple[Engine, Observed]:
     """Run a recording through an engine and collect what it shows."""
-    with _opened(source) as (engine, lines):
+    with _opened(source) as (engine, lines), blaming(source):
         watcher = Watcher(engine)
         for number, (at_ms, entered) in enumerate(lines, 1):
             watcher.see(at_ms, entered, engine.handle(at_ms, entered))
