@@ -123,6 +123,14 @@ def test_no_personal_value_is_in_a_cut_without_people(hour: Hour) -> None:
     assert not [text for text in texts if "d-0" in text], "no id is made of a driver's"
 
 
+def test_nothing_is_said_of_ways_that_few_drivers_went(hour: Hour) -> None:
+    with FixtureReader(hour.cut) as cut:
+        start = cut.header.start
+    assert start is not None
+    assert [mall.drive_pairs for mall in start.learned.malls.values()] == [{}, {}]
+    assert all(mall.drive_score.n for mall in start.learned.malls.values()), "of all ways together, there is"
+
+
 def test_the_same_values_are_in_a_plain_cut(hour: Hour, tmp_path: Path) -> None:
     """Or else the test above would look for the wrong things."""
     out = tmp_path / "plain.ndjson.zst"

@@ -43,6 +43,7 @@ WANTED = (
     Wanted("recovery", ("inputs recovered",)),
     Wanted("soak", ("seconds of soak",)),
     Wanted("malformed requests", ("malformed requests",)),
+    Wanted("broken fixtures", ("fixtures with broken bytes",)),
 )
 
 

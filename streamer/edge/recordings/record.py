@@ -263,10 +263,13 @@ def _state_of_mall(state: State, mall: Mall, members: frozenset[str]) -> State:
 
 
 def _veiled(state: State, veil: Veil) -> State:
-    """The state without the places where drivers stood at doors."""
+    """The state without the places where drivers stood at doors, and without what was learned of ways between hexes:
+    too few drivers go each of them for it to be nobody's.
+    """
     drivers = {driver.id: veil.driver(driver, state.orders) for driver in state.drivers.values()}
     legs = {driver_id: veil.leg(leg) for driver_id, leg in state.learned.legs.items()}
-    return replace(state, drivers=drivers, learned=replace(state.learned, legs=legs))
+    malls = {mall_id: replace(known, drive_pairs={}) for mall_id, known in state.learned.malls.items()}
+    return replace(state, drivers=drivers, learned=replace(state.learned, malls=malls, legs=legs))
 
 
 def _driver_of_mall(driver: Driver, orders: dict[str, Order], mall_id: str, fences: set[str]) -> Driver:
