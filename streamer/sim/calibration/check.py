@@ -32,9 +32,9 @@ class Expected(Struct, frozen=True):
 
 
 class Judged(Struct, frozen=True):
-    """Parameters against samples: the median they expect, the median error where each sample has an expectation of its
-    own, and the Kolmogorov-Smirnov statistic with its chance. Neighbouring positions err alike: their chance says
-    nothing.
+    """Parameters against samples: the median (or share) they expect, the median error where each sample has an
+    expectation of its own, and the Kolmogorov-Smirnov statistic with its chance, which says nothing of positions, since
+    neighbouring ones err alike.
     """
 
     median: float
@@ -59,8 +59,7 @@ def check(unseen: Observed, references: Mapping[str, Reference], before: Paramet
     one, other = (_expected(unseen, references, rules) for rules in (before, after))
     return [
         Check(
-            what, unit, len(actual), round(float(np.median(actual)), 3),
-            _judged(actual, one[what]), _judged(actual, other[what]),
+            what, unit, len(actual), _middle_of(actual), _judged(actual, one[what]), _judged(actual, other[what]),
         )
         for what, (unit, actual) in _actual(unseen).items()
         if len(actual) >= LEAST_CHECKED
@@ -72,7 +71,13 @@ def _judged(actual: Sequence[float], expected: Expected) -> Judged:
     error = None
     if expected.each is not None:
         error = round(float(np.median(np.abs(np.array(actual) - np.array(expected.each)))), 3)
-    return Judged(round(float(np.median(expected.draws)), 3), error, round(found.ks, 4), float(f"{found.p:.3g}"))
+    return Judged(_middle_of(expected.draws), error, round(found.ks, 4), float(f"{found.p:.3g}"))
+
+
+def _middle_of(values: Sequence[float]) -> float:
+    """The median; of yes and no, whose median says nothing, the share of yes."""
+    is_share = set(values) <= {0.0, 1.0}
+    return round(float(np.mean(values) if is_share else np.median(values)), 3)
 
 
 def _actual(unseen: Observed) -> dict[str, tuple[str, list[float]]]:
@@ -84,6 +89,7 @@ def _actual(unseen: Observed) -> dict[str, tuple[str, list[float]]]:
         "handing out": ("s", [sample.value for sample in unseen.collect_s]),
         "loading": ("s", [sample.value for sample in unseen.load_s]),
         "at the door": ("s", [sample.value for sample in unseen.door_s]),
+        "offers declined": ("", [sample.value for sample in unseen.declined]),
         "position error, parked": ("m", [abs(error) for error in errors(unseen.at_door)]),
         "position error, indoors": ("m", [abs(error) for error in errors(unseen.at_counter)]),
     }
@@ -110,6 +116,9 @@ def _expected(unseen: Observed, references: Mapping[str, Reference], rules: Para
         "handing out": _seconds(drivers.collect_s, len(unseen.collect_s), rng),
         "loading": _seconds(drivers.load_s, len(unseen.load_s), rng),
         "at the door": _seconds(drivers.door_s, len(unseen.door_s), rng),
+        "offers declined": Expected(
+            [float(rng.random() < rng.choice(drivers.decline)) for _ in range(DRAWS * len(unseen.declined))]
+        ),
         "position error, parked": _errors(rules.phones.sigma_parked_m, len(unseen.at_door), rng),
         "position error, indoors": _errors(rules.phones.sigma_indoors_m, len(unseen.at_counter), rng),
     }  # fmt: skip
