@@ -10,7 +10,9 @@ from msgspec import Struct
 
 from streamer import cli
 from streamer.core.errors import ConfigurationError
+from streamer.edge.journal.database import JournalReader
 from streamer.edge.recordings.fixtures import FixtureReader
+from streamer.edge.recordings.record import Cut, record
 from streamer.edge.recordings.replay import replay
 from streamer.edge.simulation.calibrate import Calibrated, calibrate, observe
 from streamer.edge.simulation.parameters_file import read_parameters, write_parameters
@@ -28,6 +30,8 @@ from streamer.sim.parameters import (
     PhoneRules,
     StoreRules,
 )
+from tests.edge.floor_kit import write_journal
+from tests.edge.test_journal import a_history
 
 T0 = 1_794_693_600_000
 OTHER = Parameters(
@@ -139,6 +143,24 @@ def test_the_command_line_calibrates_and_simulates_with_what_it_found(
     code, said = mallard(monkeypatch, capsys, "calibrate", day)
     assert code == 1
     assert said.startswith("mallard: too little to fit: 0 drives to a door and 0 times at a door, and 30 of each")
+
+
+def test_a_journal_shows_the_same_as_the_fixture_cut_out_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_journal(tmp_path / "floor", a_history()[1])
+    reader, out = JournalReader(tmp_path / "floor"), tmp_path / "day.ndjson.zst"
+    try:
+        record(reader, Cut(), out)
+    finally:
+        reader.close()
+    _, from_journal = observe(tmp_path / "floor")
+    assert from_journal == observe(out)[1]
+    assert len(from_journal.latency_ms) == 80
+    assert len(from_journal.orders) == 20
+    code, said = mallard(monkeypatch, capsys, "calibrate", tmp_path / "floor")
+    assert (code, said.startswith("mallard: too little to fit: ")) == (1, True)
+    assert mallard(monkeypatch, capsys, "calibrate", tmp_path) == (1, f"mallard: there is no journal in {tmp_path}\n")
 
 
 def mallard(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
