@@ -3,10 +3,14 @@
 from hashlib import blake2b
 
 import msgspec
+from msgspec.structs import replace
 
 from streamer.core.events import Input, OrderPlaced, Ping, Report, RouteChanged, Stop
 from streamer.core.malls import Floor
 from streamer.sim.incidents import DriverTrouble, Incidents, StoreLate
+from streamer.sim.parameters import HOURS, USUAL, CarRules, PhoneRules, StoreRules
+from streamer.sim.stores import open_stores
+from streamer.sim.town import stream
 from streamer.sim.world import STEP_MS, Story, World
 from tests.sim.conftest import MINUTE_MS, T0
 
@@ -75,3 +79,34 @@ def test_the_usual_parameters_give_the_same_bytes_as_ever(floor: Floor) -> None:
     assert {"declined", "delivered", "picked_up", "arrived_at_dropoff"} <= kinds
     assert sum(isinstance(entered, Ping) for _, entered in lines) > 2_000
     assert said(lines) == GOLDEN
+
+
+def test_knowing_one_store_moves_no_other(floor: Floor) -> None:
+    mall = floor.malls["baybrook"]
+    usual = open_stores(mall, stream(3, 1))
+    known = open_stores(mall, stream(3, 1), StoreRules(biases={"bb-macys": 3.0}))
+    assert [store.bias for store in known if store.id == "bb-macys"] == [3.0]
+    assert [(s.id, s.bias) for s in known if s.id != "bb-macys"] == [
+        (s.id, s.bias) for s in usual if s.id != "bb-macys"
+    ]
+
+
+def test_traffic_of_an_hour_slows_its_drives(floor: Floor) -> None:
+    jam = replace(USUAL, cars=CarRules(traffic_by_hour=(0.5,) * HOURS))
+    fastest = [
+        max(
+            entered.speed_mps or 0.0
+            for _, entered in lived(a_world(floor, parameters=one))
+            if isinstance(entered, Ping)
+        )
+        for one in (USUAL, jam)
+    ]
+    assert fastest[1] < 0.75 * fastest[0]
+
+
+def test_phones_speak_as_often_as_they_are_told_to(floor: Floor) -> None:
+    rare = replace(USUAL, phones=PhoneRules(moving_ms=20_000, still_ms=60_000))
+    often, seldom = (
+        sum(isinstance(entered, Ping) for _, entered in lived(a_world(floor, parameters=one))) for one in (USUAL, rare)
+    )
+    assert 0.15 * often < seldom < 0.45 * often
