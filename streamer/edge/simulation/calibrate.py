@@ -32,7 +32,7 @@ EVERY = 3
 """With `drivers`, one of so many is held out."""
 BY_STORE = frozenset({"readiness", "orders"})
 """What belongs to no driver: its last part is always held out, by its own count."""
-TOWNS = 2
+TOWNS = 3
 PROGRESS_EVERY = 5_000
 
 
