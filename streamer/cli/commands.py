@@ -9,7 +9,18 @@ import sys
 import apsw
 import typer
 
-from streamer.cli import accounts, checks, evaluate, journals, privacy, recordings, run, whatif
+from streamer.cli import (
+    accounts,
+    calibrate,
+    checks,
+    evaluate,
+    journals,
+    privacy,
+    recordings,
+    run,
+    tracks,
+    whatif,
+)  # fmt: skip
 from streamer.core.errors import MallardError
 
 app = typer.Typer(
@@ -25,6 +36,8 @@ app.command()(run.serve)
 app.command()(recordings.replay)
 app.command()(recordings.record)
 app.command()(recordings.simulate)
+app.command()(calibrate.calibrate)
+app.command()(tracks.import_tracks)
 app.command()(evaluate.evaluate)
 app.command()(whatif.fork)
 app.command()(whatif.compare)

@@ -4,6 +4,7 @@ It must not know what is in a fixture.
 """
 
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,13 +77,16 @@ def replay(
 def record(
     out: Annotated[Path, typer.Option(metavar="FILE", help=f"The fixture to write, NAME{SUFFIX}.")],
     data: DataOption = DEFAULT_DATA,
-    from_ms: Annotated[int | None, typer.Option("--from", metavar="MS", min=0, help="UTC epoch ms.")] = None,
-    to_ms: Annotated[int | None, typer.Option("--to", metavar="MS", min=0, help="UTC epoch ms.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="INSTANT", help="UTC epoch ms, or 2026-11-14T14:00-08:00.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="Likewise; this one included.")] = None,
     mall: Annotated[str | None, typer.Option(metavar="ID", help="Only what belongs to this mall.")] = None,
     pseudonymise: Annotated[bool, typer.Option("--pseudonymise", help="Take people out.")] = False,
 ) -> None:
     """Cut a fixture out of a live journal."""
-    _check_out(out)
+    check_out(out)
+    from_ms, to_ms = instant_ms("--from", from_), instant_ms("--to", to)
     if from_ms is not None and to_ms is not None and from_ms > to_ms:
         raise typer.BadParameter("--from is after --to")
     reader = JournalReader(data)
@@ -94,6 +98,25 @@ def record(
     finally:
         reader.close()
     _print_written(out, companion)
+
+
+def instant_ms(option: str, text: str | None) -> int | None:
+    """An instant as people type it, UTC epoch milliseconds.
+
+    Raises:
+        typer.BadParameter: it is neither a whole number nor ISO 8601 with an offset.
+    """
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit() and len(text) < 17:
+        return int(text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None or at.timestamp() < 0:
+        raise typer.BadParameter(f"{option} {text} is neither UTC epoch ms nor like 2026-11-14T14:00-08:00")
+    return round(at.timestamp() * 1000)
 
 
 def _policy_name(name: str) -> PolicyName:
@@ -118,22 +141,30 @@ def simulate(
     api_token: Annotated[str, typer.Option(envvar="MALLARD_API_TOKEN", help="An API token, for --connect.")] = "",
     dispatch: Annotated[bool, typer.Option("--dispatch/--no-dispatch", help="With --connect, give orders out.")] = True,
     policy: Annotated[str, typer.Option(metavar="NAME", help="With --out: plan, no-hold or nearest.")] = "plan",
+    parameters: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What the world is made of, as calibrate writes it.")
+    ] = None,
 ) -> None:
     """Make a seeded synthetic day: a fixture, or real sockets against a running floor."""
     if (out is None) == (connect is None):
         raise typer.BadParameter("give one of --out FILE and --connect URL")
     if out is not None:
-        _check_out(out)
+        check_out(out)
     elif not token or not api_token:
         raise typer.BadParameter("--connect needs --token (mallard token gateway) and --api-token (mallard token api)")
     # Here, since they bring scipy: `serve` begins in this program too, and would carry it for good.
     from streamer.edge.simulation.live import simulate_connect
+    from streamer.edge.simulation.parameters_file import read_parameters
     from streamer.edge.simulation.to_file import simulate_to_file
+    from streamer.sim.parameters import USUAL
 
+    made_of = USUAL if parameters is None else read_parameters(parameters)
     script = _script(story, mall or [DEFAULT_MALL], drivers, orders, hours, seed)
     if out is not None:
         with measuring("simulating") as progress:
-            companion = simulate_to_file(script, out, progress=progress, policy=_policy_name(policy))
+            companion = simulate_to_file(
+                script, out, progress=progress, policy=_policy_name(policy), parameters=made_of
+            )
         _print_written(out, companion)
         return
     assert connect is not None
@@ -141,7 +172,14 @@ def simulate(
     with measuring("driving") as bar:
         tally = uvloop.run(
             simulate_connect(
-                script, url, token, api, api_token, dispatch=dispatch, progress=lambda done, _tally: bar(done)
+                script,
+                url,
+                token,
+                api,
+                api_token,
+                dispatch=dispatch,
+                progress=lambda done, _tally: bar(done),
+                parameters=made_of,
             )
         )
     print(msgspec.json.encode(tally).decode())
@@ -156,7 +194,12 @@ def _script(story: str | None, malls: list[str], drivers: int, orders: int, hour
     return plain_script(malls, drivers, orders, hours, seed, 1_794_693_600_000)
 
 
-def _check_out(out: Path) -> None:
+def check_out(out: Path) -> None:
+    """Refuse a file that no fixture can be written to.
+
+    Raises:
+        typer.BadParameter: it is not called like a fixture, or there is no directory for it.
+    """
     if not out.name.endswith(SUFFIX) or out.name == SUFFIX:
         raise typer.BadParameter(f"a fixture is called NAME{SUFFIX}, not {out.name}")
     if not out.absolute().parent.is_dir():

@@ -23,7 +23,7 @@ from streamer.edge.clock import PacedClock, WallClock
 from streamer.edge.frames import Sign
 from streamer.edge.journal.contract import SCHEMA, JournalHeader, MemoryJournal, Snapshot
 from streamer.edge.link import link_secret
-from streamer.edge.recordings.fixtures import FOLDERS, SUFFIX, FixtureReader
+from streamer.edge.recordings.fixtures import FOLDERS, SUFFIX, FixtureError, FixtureReader
 from streamer.edge.recordings.forking import ForkingSource
 from streamer.edge.recordings.replay import Progress, floor_of
 from streamer.edge.rooms.desk import RoomDesk
@@ -120,8 +120,11 @@ def _forked(sign: Sign, streamer: Streamer, at_ms: int) -> None:
 
 
 async def _play(source: ForkingSource, sign: Sign) -> None:
-    """Play to the end; the floor stays open."""
-    await source.play()
+    """Play to the end, or to where the recording is damaged; the floor stays open."""
+    try:
+        await source.play()
+    except FixtureError as error:
+        log.error("recording_damaged", reason=str(error))
     sign.ended = True
     log.info("recording_ended", forked_at_ms=sign.forked_at_ms)
 

@@ -5,24 +5,21 @@ It must not know why it drives, nor what its driver's phone makes of it.
 
 from numpy.random import Generator
 
+from streamer.sim.parameters import USUAL, CarRules
 from streamer.sim.roads import Leg
-
-SPEED_UP_MPS2, BRAKE_MPS2 = 2.0, 2.5
-"""Everyday acceleration and braking (assumed)."""
-FLOW_KEPT, FLOW_SPREAD = 0.97, 0.035
-"""Traffic around a car changes slowly: first-order autoregression, standing deviation about 0.14 (assumed)."""
-RED_CHANCE, RED_S = 0.42, (8, 46)
-"""Chance of a red light, and its seconds: half of a 90 s cycle less what rolls through (assumed)."""
-CREEP_MPS = 1.5
 
 
 class Car:
     """Drives a path once. `x`, `y` in metres, `speed_mps`, `heading_deg`; `pace` scales the posted speeds."""
 
-    __slots__ = ("_along_m", "_flow", "_leg", "_legs", "_red_s", "_rng", "heading_deg", "pace", "speed_mps", "x", "y")
+    __slots__ = (
+        "_along_m", "_flow", "_leg", "_legs", "_red_s", "_rng", "_rules", "heading_deg", "pace", "speed_mps", "x", "y",
+    )  # fmt: skip
 
-    def __init__(self, legs: list[Leg], pace: float, rng: Generator, speed_mps: float = 0.0) -> None:
-        self._legs, self._rng, self.pace = legs, rng, pace
+    def __init__(
+        self, legs: list[Leg], pace: float, rng: Generator, speed_mps: float = 0.0, rules: CarRules = USUAL.cars
+    ) -> None:
+        self._legs, self._rng, self.pace, self._rules = legs, rng, pace, rules
         self._leg, self._along_m, self._red_s, self._flow = 0, 0.0, 0, 0.0
         self.speed_mps = speed_mps
         self.x, self.y = (legs[0].x0, legs[0].y0) if legs else (0.0, 0.0)
@@ -49,11 +46,12 @@ class Car:
             self._red_s -= 1
             self.speed_mps = 0.0
             return
-        self._flow = FLOW_KEPT * self._flow + FLOW_SPREAD * float(self._rng.standard_normal())
+        rules = self._rules
+        self._flow = rules.flow_kept * self._flow + rules.flow_spread * float(self._rng.standard_normal())
         leg = self._legs[self._leg]
         wanted = leg.mps * self.pace * max(0.4, 1.0 + self._flow)
-        braking = (leg.exit_mps**2 + 2 * BRAKE_MPS2 * (leg.length_m - self._along_m)) ** 0.5
-        self.speed_mps = max(CREEP_MPS, min(wanted, braking, self.speed_mps + SPEED_UP_MPS2))
+        braking = (leg.exit_mps**2 + 2 * rules.brake_mps2 * (leg.length_m - self._along_m)) ** 0.5
+        self.speed_mps = max(rules.creep_mps, min(wanted, braking, self.speed_mps + rules.speed_up_mps2))
         self._along_m += self.speed_mps
         while not self.arrived and self._along_m >= self._legs[self._leg].length_m:
             self._pass_end()
@@ -63,8 +61,8 @@ class Car:
         leg = self._legs[self._leg]
         self._along_m -= leg.length_m
         self._leg += 1
-        if leg.signal and self._rng.random() < RED_CHANCE:
-            self._red_s = int(self._rng.integers(*RED_S))
+        if leg.signal and self._rng.random() < self._rules.red_chance:
+            self._red_s = int(self._rng.integers(*self._rules.red_s))
             self._along_m = 0.0
 
     def _place(self) -> None:

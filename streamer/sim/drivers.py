@@ -16,21 +16,16 @@ from streamer.sim.car import Car
 from streamer.sim.habits import Habits, rested
 from streamer.sim.incidents import DriverTrouble, Trouble
 from streamer.sim.phone import Phone, Sky
+from streamer.sim.shoppers import local_hour
 from streamer.sim.town import Point, Surroundings
 
 Key = tuple[Literal["pickup", "dropoff", "return"], str]
 
-PARK_S, LOAD_S, COLLECT_S = (25, 80), (10, 35), (20, 70)
-"""Seconds to park at the mall, to load the car, to be given the bag (assumed; `TravelRules` plans with their means)."""
-DOOR_S = (50, 190)
-"""Seconds from the car to the door and back (assumed; the instances of Reyes et al. 2018, "The Meal Delivery Routing
-Problem", allow 240)."""
-REST_S, ROAM_M = (60, 420), (350.0, 2_400.0)
-"""A free driver rests this long, then moves to another place this far from the mall (assumed)."""
 RETRY_MS = 60_000
 """A stop that is still on the route this long after it was reported done is done again."""
 STROLL_MPS = 0.4
-BREAK_S, QUEUE_S = (480, 900), (480, 900)
+QUEUE_S = (480, 900)
+"""A flapping driver waits this long on the line of the footprint."""
 BAD_SKY_M = 450.0
 """A flapping phone sees too few satellites this near the mall: garages, walls, a metro bridge (assumed)."""
 
@@ -43,7 +38,7 @@ class SimDriver:
         troubles: tuple[DriverTrouble, ...], first_report: int = 0,
     ) -> None:  # fmt: skip
         self.registered, self.town, self.ways, self.phone, self._rng = registered, town, ways, phone, rng
-        self.id = registered.driver_id
+        self.id, self._rules = registered.driver_id, town.parameters.drivers
         self._troubles = troubles
         self.at_ms = town.span.start_ms
         self.x, self.y = self._somewhere(300.0, 5_000.0)
@@ -238,7 +233,7 @@ class SimDriver:
             yield from self._walk(counter)
         yield from self._await(stop.order_id)
         self._committed = True
-        yield from self._stand(COLLECT_S)
+        yield from self._stand(self._rules.collect_s)
         self._say("picked_up", (stop.order_id,))
 
     def _await(self, order_id: str) -> Iterator[None]:
@@ -248,11 +243,11 @@ class SimDriver:
     def _deliver(self, stop: Stop) -> Iterator[None]:
         if self._indoors:
             yield from self._to_car()
-            yield from self._stand(LOAD_S)
+            yield from self._stand(self._rules.load_s)
         yield from self._drive(self.town.plane.to_xy(stop.lat, stop.lng))
         self._committed = True
         self._say_once("arrived_at_dropoff", stop.order_id)
-        yield from self._stand(DOOR_S)
+        yield from self._stand(self._rules.door_s)
         # A chance is drawn in any case, so that what is known of one door does not move the other draws.
         nobody_home, somebody = self._rng.random() < self.ways.nobody_home, self.town.is_in(stop.order_id)
         if nobody_home if somebody is None else not somebody:
@@ -262,14 +257,14 @@ class SimDriver:
 
     def _bring_back(self, stop: Stop) -> Iterator[None]:
         yield from self._to_counter(stop)
-        yield from self._stand(COLLECT_S)
+        yield from self._stand(self._rules.collect_s)
         self._say("returned", (stop.order_id,))
 
     def _to_counter(self, stop: Stop) -> Iterator[None]:
         counter = self.town.counters(stop)[0]
         if not self._indoors:
             yield from self._drive(self.town.door(counter))
-            yield from self._stand(PARK_S)
+            yield from self._stand(self._rules.park_s)
             self._parked, self._indoors = (self.x, self.y), True
         yield from self._walk(counter)
 
@@ -286,14 +281,14 @@ class SimDriver:
                 yield from self._stand((1, 2))
         elif self.ways.break_ms is not None and self.at_ms >= self.ways.break_ms and not self.route:
             yield from self._take_break()
-        yield from self._stand(REST_S)
-        yield from self._drive(self._somewhere(*ROAM_M))
+        yield from self._stand(self._rules.rest_s)
+        yield from self._drive(self._somewhere(*self._rules.roam_m))
 
     def _take_break(self) -> Iterator[None]:
         self.ways = rested(self.ways)
         self._say("on_break")
         self._on_break = True
-        yield from self._stand(BREAK_S)
+        yield from self._stand(self._rules.break_s)
         self._on_break = False
         self._say("on_duty")
 
@@ -313,7 +308,9 @@ class SimDriver:
         if hypot(goal[0] - self.x, goal[1] - self.y) < 1.0:
             return
         self._sky = "open"
-        self._car = Car(roads.path((self.x, self.y), goal, via), self.ways.pace, self._rng, self._speed_mps)
+        rules = self.town.parameters.cars
+        pace = self.ways.pace * rules.traffic_by_hour[local_hour(self.at_ms, self.town.mall.lng)]
+        self._car = Car(roads.path((self.x, self.y), goal, via), pace, self._rng, self._speed_mps, rules)
         while not self._car.arrived:
             self._car.step()
             self.x, self.y = self._car.x, self._car.y

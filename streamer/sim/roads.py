@@ -18,17 +18,13 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 from shapely.geometry import Point, Polygon
 
-MPH = 0.44704
-LOCAL_MPS, COLLECTOR_MPS, ARTERIAL_MPS, FREEWAY_MPS = 25 * MPH, 35 * MPH, 45 * MPH, 65 * MPH
-"""Posted speeds of the four classes, as usual in the suburbs of the United States (assumed)."""
-LOT_MPS = 10 * MPH
+from streamer.sim.parameters import USUAL, RoadRules
+
 MILE_M = 1609.344
 BLOCKS_A_MILE = 8
 BLOCK_M = MILE_M / BLOCKS_A_MILE
 ARTERIAL_AT = (3, -2)
 """Grid lines of the arterials nearest the mall (column, row): a mall sits inside a section, near its corner."""
-LOCAL_MISSING, COLLECTOR_MISSING = 0.18, 0.03
-"""Shares of edges left out, so that ways are not all alike (assumed)."""
 MARGIN_M = 900.0
 """Roads reach this far beyond the service radius."""
 FREEWAY_TURN, FREEWAY_OFF_M = 0.62, 2_600.0
@@ -59,11 +55,15 @@ class Roads:
         rng: draws the missing edges and the grid's angle.
         radius_m: the mall's service radius.
         footprint: the mall's outline in metres; no road crosses it.
+        rules: speeds, and how many streets are missing.
     """
 
-    def __init__(self, rng: Generator, radius_m: float, footprint: list[tuple[float, float]]) -> None:
+    def __init__(
+        self, rng: Generator, radius_m: float, footprint: list[tuple[float, float]], rules: RoadRules = USUAL.roads
+    ) -> None:
         self.angle = float(rng.uniform(-0.1, 0.1)) if rng.random() < 0.7 else float(rng.uniform(0.35, 0.7))
-        builder = _Builder(rng, radius_m + MARGIN_M, Polygon(footprint).buffer(25.0), self.angle)
+        self.rules = rules
+        builder = _Builder(rng, radius_m + MARGIN_M, Polygon(footprint).buffer(25.0), self.angle, rules)
         builder.grid()
         builder.freeway()
         self.xy, self._graph, self._speeds, self.lines = builder.finish()
@@ -92,9 +92,9 @@ class Roads:
             nodes.append(int(ways[nodes[-1]]))
         points = [start, *((float(self.xy[n, 0]), float(self.xy[n, 1])) for n in nodes), goal]
         # A car already on the road keeps the road's speed to its next node; one in a lot rolls to the street.
-        speeds = [LOT_MPS if via is None else COLLECTOR_MPS]
+        speeds = [self.rules.lot_mps if via is None else self.rules.collector_mps]
         speeds += [self._speeds[a, b] for a, b in pairwise(nodes)]
-        speeds.append(LOT_MPS)
+        speeds.append(self.rules.lot_mps)
         signals = [self._has_signal(n) for n in nodes] + [False]
         return _legs(points, speeds, signals)
 
@@ -122,17 +122,11 @@ def _is_main(line: int, axis: int) -> bool:
     return (line - ARTERIAL_AT[axis]) % (BLOCKS_A_MILE // 2) == 0
 
 
-def _line_mps(line: int, axis: int) -> float:
-    if _is_arterial(line, axis):
-        return ARTERIAL_MPS
-    return COLLECTOR_MPS if _is_main(line, axis) else LOCAL_MPS
-
-
 class _Builder:
     """Draws nodes and edges, then keeps the largest connected part."""
 
-    def __init__(self, rng: Generator, reach_m: float, keep_out: Polygon, angle: float) -> None:
-        self.rng, self.reach_m, self.keep_out = rng, reach_m, keep_out
+    def __init__(self, rng: Generator, reach_m: float, keep_out: Polygon, angle: float, rules: RoadRules) -> None:
+        self.rng, self.reach_m, self.keep_out, self.rules = rng, reach_m, keep_out, rules
         self.cos, self.sin, self.angle = cos(angle), sin(angle), angle
         self.xy: list[tuple[float, float]] = []
         self.lines: list[Row] = []
@@ -153,12 +147,19 @@ class _Builder:
                 if hypot(x, y) <= self.reach_m and not self.keep_out.contains(Point(x, y)):
                     self.at[column, row] = self._add(x, y, (column, row))
         for (column, row), node in self.at.items():
-            self._street(node, self.at.get((column + 1, row)), _line_mps(row, 1))
-            self._street(node, self.at.get((column, row + 1)), _line_mps(column, 0))
+            self._street(node, self.at.get((column + 1, row)), *self._class_of(row, 1))
+            self._street(node, self.at.get((column, row + 1)), *self._class_of(column, 0))
 
-    def _street(self, node: int, neighbour: int | None, mps: float) -> None:
+    def _class_of(self, line: int, axis: int) -> tuple[float, float]:
+        """Speed on a grid line, and the share of its streets that are missing."""
+        if _is_arterial(line, axis):
+            return self.rules.arterial_mps, 0.0
+        if _is_main(line, axis):
+            return self.rules.collector_mps, self.rules.collector_missing
+        return self.rules.local_mps, self.rules.local_missing
+
+    def _street(self, node: int, neighbour: int | None, mps: float, missing: float) -> None:
         drawn = self.rng.random()
-        missing = {LOCAL_MPS: LOCAL_MISSING, COLLECTOR_MPS: COLLECTOR_MISSING}.get(mps, 0.0)
         if neighbour is not None and drawn >= missing:
             self.edges.append((node, neighbour, mps))
 
@@ -175,8 +176,8 @@ class _Builder:
             y = along * sin(bearing) + FREEWAY_OFF_M * cos(bearing)
             node = self._add(x, y, (1, 1))
             if before is not None:
-                self.edges.append((before, node, FREEWAY_MPS))
-            self.edges.append((node, crossings[int(tree.query((x, y))[1])], COLLECTOR_MPS))
+                self.edges.append((before, node, self.rules.freeway_mps))
+            self.edges.append((node, crossings[int(tree.query((x, y))[1])], self.rules.collector_mps))
             before = node
 
     def finish(self) -> tuple[NDArray[np.float64], csr_array, dict[Row, float], list[Row]]:

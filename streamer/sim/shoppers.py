@@ -13,22 +13,16 @@ from streamer.core.events import Dropoff, OrderPlaced
 from streamer.core.malls import Mall
 from streamer.sim import names
 from streamer.sim.incidents import Incidents
+from streamer.sim.parameters import USUAL, Parameters, ShopperRules
 from streamer.sim.plane import Plane
 from streamer.sim.roads import Roads
 from streamer.sim.stores import Store, open_stores
 
-HOURLY = (1, 1, 1, 1, 1, 1, 2, 4, 8, 14, 20, 26, 30, 32, 33, 34, 34, 32, 28, 22, 14, 8, 4, 2)
-"""Weight of each local hour: a same-day window of noon orders and afternoon shopping (assumed; the press of 2022 says
-"order by noon, delivered by 9 pm")."""
 CARRIED_MS = 28 * 60_000
 """Orders placed this long before the world begins are still on the floor when it does."""
 NEIGHBOURHOODS, NEAREST_M, HOMES_SPREAD_M = 30, 1_500.0, 550.0
 PULL_M = 4_500.0
 """People order from a mall near them: a neighbourhood's weight falls by e every this many metres (assumed)."""
-DUE_MIN = (60, 121, 15)
-"""Promise to the shopper: minutes after placing, in quarters of an hour (first, end, step)."""
-TWO_STORES = 0.12
-ITEMS_MEAN = 1.1
 HOUR_MS = 3_600_000
 
 
@@ -51,13 +45,15 @@ def local_hour(at_ms: int, lng: float) -> int:
     return int((at_ms / HOUR_MS + lng / 15) % 24)
 
 
-def order_times(rng: Generator, lng: float, start_ms: int, end_ms: int, count: int) -> list[int]:
+def order_times(
+    rng: Generator, lng: float, start_ms: int, end_ms: int, count: int, rules: ShopperRules = USUAL.shoppers
+) -> list[int]:
     """Instants (UTC epoch ms, whole seconds, rising) of `count` orders that follow the hours' weights."""
     first = start_ms - CARRIED_MS
     minutes = range(first, end_ms, 60_000)
     total, heights = 0.0, []
     for minute in minutes:
-        total += HOURLY[local_hour(minute, lng)]
+        total += rules.hourly[local_hour(minute, lng)]
         heights.append(total)
     times: list[int] = []
     for draw in rng.uniform(0, total, count):
@@ -69,9 +65,10 @@ def order_times(rng: Generator, lng: float, start_ms: int, end_ms: int, count: i
 class Shoppers:
     """Everybody who orders from one mall in one world."""
 
-    def __init__(self, rng: Generator, mall: Mall, plane: Plane, roads: Roads) -> None:
+    def __init__(self, rng: Generator, mall: Mall, plane: Plane, roads: Roads, parameters: Parameters = USUAL) -> None:
         self._rng, self._mall, self._plane, self._roads = rng, mall, plane, roads
-        self._stores = open_stores(mall, rng)
+        self._rules = parameters.shoppers
+        self._stores = open_stores(mall, rng, parameters.stores)
         self._areas = [self._area() for _ in range(NEIGHBOURHOODS)]
         weights = [exp(-hypot(x, y) / PULL_M) for x, y in self._areas]
         self._area_odds = [w / sum(weights) for w in weights]
@@ -89,15 +86,15 @@ class Shoppers:
         return away * cos(angle), away * sin(angle)
 
     def _wish(self, number: int, placed_ms: int, play_ms: int, incidents: Incidents) -> Wish:
-        rng, mall = self._rng, self._mall
+        rng, mall, rules = self._rng, self._mall, self._rules
         stores = self._pick_stores()
-        items = 1 + int(rng.poisson(ITEMS_MEAN))
-        rush = HOURLY[local_hour(placed_ms, mall.lng)] / max(HOURLY)
+        items = 1 + int(rng.poisson(rules.items_mean))
+        rush = rules.hourly[local_hour(placed_ms, mall.lng)] / max(rules.hourly)
         promised = max(store.promise_ms(placed_ms, items, rush) for store in stores)
         real = [store.ready_ms(placed_ms, promised, rng) for store in stores]
         ready = max(r + incidents.store_extra_ms(s.id, r, play_ms) for s, r in zip(stores, real, strict=True))
         door, dropoff = self._home()
-        due_ms = placed_ms + int(rng.choice(range(*DUE_MIN))) * 60_000
+        due_ms = placed_ms + int(rng.choice(range(*rules.due_min, rules.due_step_min))) * 60_000
         placed = OrderPlaced(
             mall_id=mall.id, stores=tuple(store.id for store in stores), dropoff=dropoff, placed_ms=placed_ms,
             due_ms=due_ms, ready_ms=promised, external_id=f"{mall.id[:2].upper()}-{number}", items=items,
@@ -106,7 +103,7 @@ class Shoppers:
         return Wish(placed, ready, door)
 
     def _pick_stores(self) -> list[Store]:
-        count = 2 if len(self._stores) > 1 and self._rng.random() < TWO_STORES else 1
+        count = 2 if len(self._stores) > 1 and self._rng.random() < self._rules.two_stores else 1
         picked = self._rng.choice(len(self._stores), size=count, replace=False, p=self._store_odds)
         return [self._stores[int(n)] for n in picked]
 

@@ -13,7 +13,7 @@ from streamer.core.events import DriverRegistered, Stop
 from streamer.core.malls import Floor, Mall
 from streamer.core.state import Driver, Order
 from streamer.sim.car import Car
-from streamer.sim.drivers import COLLECT_S, DOOR_S, SimDriver
+from streamer.sim.drivers import SimDriver
 from streamer.sim.habits import Habits, habits
 from streamer.sim.incidents import DriverTrouble
 from streamer.sim.outlook import Life
@@ -137,7 +137,7 @@ class Successor(SimDriver):
 
     def _stand(self, seconds: tuple[int, int]) -> Iterator[None]:
         """The first service goes on where it was."""
-        spent_s, counts = self._spent_s, seconds in (COLLECT_S, DOOR_S)
+        spent_s, counts = self._spent_s, seconds in (self._rules.collect_s, self._rules.door_s)
         self._spent_s = 0 if counts else spent_s
         for number, _ in enumerate(super()._stand(seconds)):
             if not counts or number >= spent_s:

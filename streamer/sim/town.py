@@ -12,6 +12,7 @@ from numpy.random import PCG64, Generator, SeedSequence
 from streamer.core.events import Stop
 from streamer.core.malls import Mall
 from streamer.sim.incidents import Incidents
+from streamer.sim.parameters import USUAL, Parameters
 from streamer.sim.plane import Plane
 from streamer.sim.roads import Roads
 from streamer.sim.shoppers import Shoppers, Wish, order_times
@@ -40,11 +41,11 @@ def roads_stream(seed: int, number: int) -> Generator:
 class Surroundings:
     """What lies around one mall: roads, doors, places. Positions are metres of `plane`."""
 
-    def __init__(self, mall: Mall, roads_rng: Generator, span: Span) -> None:
-        self.mall, self.span = mall, span
+    def __init__(self, mall: Mall, roads_rng: Generator, span: Span, parameters: Parameters = USUAL) -> None:
+        self.mall, self.span, self.parameters = mall, span, parameters
         self.plane = Plane(mall.lat, mall.lng)
         self.ring = [self.plane.to_xy(lat, lng) for lat, lng in mall.ring]
-        self.roads = Roads(roads_rng, mall.service_radius_m, self.ring)
+        self.roads = Roads(roads_rng, mall.service_radius_m, self.ring, parameters.roads)
         self._places = {place.id: self.plane.to_xy(place.lat, place.lng) for place in mall.places}
         self._doors = [self._places[place.id] for place in mall.places if place.kind != "store"]
 
@@ -81,11 +82,12 @@ class Town(Surroundings):
     """The surroundings of one mall, and everybody who orders there."""
 
     def __init__(
-        self, mall: Mall, seed: int, number: int, span: Span, orders: int, incidents: Incidents, first_number: int
-    ) -> None:
-        super().__init__(mall, roads_stream(seed, number), span)
-        shoppers = Shoppers(stream(seed, number, 1), mall, self.plane, self.roads)
-        times = order_times(stream(seed, number, 2), mall.lng, span.start_ms, span.end_ms, orders)
+        self, mall: Mall, seed: int, number: int, span: Span, orders: int, incidents: Incidents, first_number: int,
+        parameters: Parameters = USUAL,
+    ) -> None:  # fmt: skip
+        super().__init__(mall, roads_stream(seed, number), span, parameters)
+        shoppers = Shoppers(stream(seed, number, 1), mall, self.plane, self.roads, parameters)
+        times = order_times(stream(seed, number, 2), mall.lng, span.start_ms, span.end_ms, orders, parameters.shoppers)
         self.wishes = shoppers.wishes(times, span.play_ms, incidents, first_number)
         self._by_door = {(w.placed.dropoff.lat, w.placed.dropoff.lng): w for w in self.wishes}
         self._by_order: dict[str, Wish] = {}

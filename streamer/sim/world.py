@@ -14,13 +14,12 @@ from streamer.sim import names
 from streamer.sim.drivers import SimDriver
 from streamer.sim.habits import habits
 from streamer.sim.incidents import Act, Incidents
+from streamer.sim.parameters import USUAL, Parameters
 from streamer.sim.phone import Phone
 from streamer.sim.town import Span, Town, stream
 
 HOUR_MS = 3_600_000
 STEP_MS = 1_000
-CAPACITIES = (3, 4, 4, 5)
-"""Orders a car takes; small cars with large bags (assumed)."""
 
 
 class Story(Struct, frozen=True):
@@ -44,13 +43,15 @@ class World:
         drivers, orders: how many, over all malls.
         first_number: added to every ping's `seq`, report id and order number, so that a world run again against the
             same live floor is not taken for a repeat.
+        parameters: what the world is made of.
     """
 
     def __init__(
         self, floor: Floor, mall_ids: Sequence[str], seed: int, start_ms: int, hours: float, drivers: int, orders: int,
         story: Story | None = None, settings: Settings | None = None, first_number: int = 0,
+        parameters: Parameters = USUAL,
     ) -> None:  # fmt: skip
-        self.story = story or Story()
+        self.story, self.parameters = story or Story(), parameters
         self.start_ms, self.end_ms = start_ms, start_ms + round(hours * HOUR_MS)
         self.play_ms = start_ms + self.story.warmup_ms
         self._tick_ms = (settings or Settings()).tick_ms
@@ -58,7 +59,7 @@ class World:
         self.towns = [
             Town(
                 floor.malls[mall_id], seed, number, span, _share(orders, len(mall_ids), number),
-                self.story.incidents, 1001 + first_number,
+                self.story.incidents, 1001 + first_number, parameters,
             )
             for number, mall_id in enumerate(mall_ids)
         ]  # fmt: skip
@@ -111,14 +112,15 @@ class World:
         return placed
 
     def _driver(self, number: int, town: Town, seed: int, drivers: int, first_number: int) -> SimDriver:
-        rng = stream(seed, 1_000, number)
+        rng, capacities = stream(seed, 1_000, number), self.parameters.drivers.capacities
         troubles = self.story.incidents.of_driver(number)
-        ways = habits(rng, self.start_ms, self.end_ms, whole=bool(troubles))
+        ways = habits(rng, self.start_ms, self.end_ms, bool(troubles), self.parameters)
         registered = DriverRegistered(
             driver_id=f"d-{number + 1:0{max(2, len(str(drivers)))}d}", name=names.driver_name(number),
-            capacity=CAPACITIES[int(rng.integers(len(CAPACITIES)))], mall_ids=(town.mall.id,), shift_end_ms=ways.off_ms,
+            capacity=capacities[int(rng.integers(len(capacities)))], mall_ids=(town.mall.id,), shift_end_ms=ways.off_ms,
         )  # fmt: skip
-        phone = Phone(registered.driver_id, town.plane, stream(seed, 2_000, number), troubles, first_number)
+        rng_of_phone, rules = stream(seed, 2_000, number), self.parameters.phones
+        phone = Phone(registered.driver_id, town.plane, rng_of_phone, troubles, first_number, rules)
         return SimDriver(registered, town, ways, phone, rng, troubles, first_number)
 
 

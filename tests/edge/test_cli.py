@@ -21,6 +21,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from streamer import cli
+from streamer.cli.recordings import instant_ms
 from streamer.core.engine import Engine
 from streamer.edge.accounts import Accounts, BadLoginError
 from streamer.edge.journal.contract import Note
@@ -233,6 +234,18 @@ def test_record_cuts_a_fixture_that_verifies(mallard: Mallard, tmp_path: Path) -
     assert mallard("replay", "./day.ndjson.zst", "--verify").code == 0
     assert mallard("record", "--out", "all.ndjson.zst").code == 0
     assert read_companion(Path("all.ndjson.zst")).hash == engine.hash()
+
+
+@pytest.mark.parametrize("text", ["1794693600000", "2026-11-14T22:00:00Z", "2026-11-14T14:00-08:00"])
+def test_an_instant_may_be_typed_as_a_number_or_as_people_write_it(text: str) -> None:
+    assert instant_ms("--from", text) == 1_794_693_600_000
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-11-14T22:00:00", "-5", "1969-01-01T00:00Z", "9" * 30, "٢"])
+def test_no_instant_is_wrong_usage(mallard: Mallard, text: str) -> None:
+    done = mallard("record", "--out", "day.ndjson.zst", f"--from={text}")
+    assert done.code == 2
+    assert "is neither UTC epoch ms nor like 2026-11-14T14:00-08:00" in " ".join(done.err.replace("│", "").split())
 
 
 # ---------------------------------------------------------------- accounts, audit, doctor

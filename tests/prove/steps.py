@@ -47,6 +47,7 @@ WANTED = (
     Wanted("malformed requests", ("malformed requests",)),
     Wanted("replays in a row", ("replays in a row",)),
     Wanted("seeks", ("seeks in a recording",)),
+    Wanted("broken fixtures", ("fixtures with broken bytes",)),
 )
 
 

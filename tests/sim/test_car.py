@@ -4,8 +4,8 @@ from math import hypot
 
 from streamer.core.settings import TravelRules
 from streamer.core.travel import Travel
-from streamer.sim.car import SPEED_UP_MPS2, Car
-from streamer.sim.roads import FREEWAY_MPS
+from streamer.sim.car import Car
+from streamer.sim.parameters import USUAL
 from streamer.sim.town import Town, stream
 
 
@@ -15,8 +15,8 @@ def test_it_arrives_at_the_end_without_leaps_and_without_racing(town: Town) -> N
     before, speed = (car.x, car.y), 0.0
     for _ in range(3_000):
         car.step()
-        assert hypot(car.x - before[0], car.y - before[1]) <= FREEWAY_MPS * 1.5
-        assert car.speed_mps <= speed + SPEED_UP_MPS2 + 1e-9 or car.speed_mps <= 1.5
+        assert hypot(car.x - before[0], car.y - before[1]) <= USUAL.roads.freeway_mps * 1.5
+        assert car.speed_mps <= speed + USUAL.cars.speed_up_mps2 + 1e-9 or car.speed_mps <= 1.5
         before, speed = (car.x, car.y), car.speed_mps
         if car.arrived:
             break

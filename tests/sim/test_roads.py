@@ -5,7 +5,8 @@ from math import hypot
 
 import pytest
 
-from streamer.sim.roads import ARTERIAL_MPS, COLLECTOR_MPS, FREEWAY_MPS, LOCAL_MPS, LOT_MPS, Leg, Roads
+from streamer.sim.parameters import RoadRules
+from streamer.sim.roads import Leg, Roads
 from streamer.sim.town import stream
 
 SQUARE = [(-300.0, -200.0), (300.0, -200.0), (300.0, 200.0), (-300.0, 200.0)]
@@ -50,7 +51,9 @@ def test_long_ways_use_all_four_classes_of_road_and_the_lots_at_the_ends(roads: 
         for _ in range(60)
         for leg in roads.path(*(tuple(map(float, rng.uniform(-6_500, 6_500, 2))) for _ in range(2)))  # type: ignore[arg-type]
     }
-    assert used == {LOT_MPS, LOCAL_MPS, COLLECTOR_MPS, ARTERIAL_MPS, FREEWAY_MPS}
+    rules = RoadRules()
+    classes = (rules.lot_mps, rules.local_mps, rules.collector_mps, rules.arterial_mps, rules.freeway_mps)
+    assert used == set(classes)
 
 
 def test_no_node_lies_inside_the_mall(roads: Roads) -> None:

@@ -41,6 +41,7 @@ class Header(Struct, frozen=True, omit_defaults=True):
 
     `malls` is the GeoJSON of PROTOCOL §5. Inputs before `start_ms` are the warm-up: they are handled at full
     speed and play begins there. `start` is the state to begin from, in a recording that was cut out of a journal.
+    `parameters` are those of the simulated world that it was recorded in, where they are not the usual ones.
     """
 
     schema: int
@@ -52,6 +53,7 @@ class Header(Struct, frozen=True, omit_defaults=True):
     start_ms: Instant
     seed: int | None = None
     start: State | None = None
+    parameters: dict[str, object] | None = None
 
 
 class Line(Struct, frozen=True):
@@ -163,15 +165,27 @@ class FixtureReader:
 
     def _split(self) -> Iterator[bytes]:
         """Yield decompressed lines, holding never more than one chunk and one line."""
-        held = b""
+        held: list[bytes] = []
+        size = 0
         for chunk in self._decompress():
-            *lines, held = (held + chunk).split(b"\n")
-            for line in (*lines, held):
-                if len(line) > MAX_LINE_BYTES:
-                    raise FixtureError(f"fixture {self.path} has a line of more than {MAX_LINE_BYTES} bytes")
-            yield from lines
-        if held:
-            yield held
+            # One line at a time, as a chunk may be millions of empty ones; and the parts of an unfinished line are put
+            # together once, since adding each to those before would take hours to refuse a file that is one long line.
+            start = 0
+            while (end := chunk.find(b"\n", start)) >= 0:
+                held.append(chunk[start:end])
+                line = b"".join(held)
+                self._check_size(len(line))
+                yield line
+                held, size, start = [], 0, end + 1
+            held.append(chunk[start:])
+            size += len(chunk) - start
+            self._check_size(size)
+        if size:
+            yield b"".join(held)
+
+    def _check_size(self, size: int) -> None:
+        if size > MAX_LINE_BYTES:
+            raise FixtureError(f"fixture {self.path} has a line of more than {MAX_LINE_BYTES} bytes")
 
     def _decompress(self) -> Iterator[bytes]:
         """Yield decompressed bytes; the library's own reader would take a cut file for a complete one."""

@@ -1,7 +1,7 @@
 """Takes people out of a recording: each name, phone, address and id of a sender becomes a number, the same everywhere.
 
-It must not know files or journals. Drop-offs move to the centre of their res-9 hex (about 200 m across). The weak spot:
-drivers' tracks stay as they were, so a place where one stood can still be a customer's door.
+It must not know files or journals. Drop-offs move to the centre of their res-9 hex (about 350 m across), and `veil`
+moves what tracks show of them. The weak spot: where a track goes into a hex and out again stays as it was.
 """
 
 from typing import TypeVar
@@ -45,7 +45,9 @@ class Pseudonyms:
             case Ping():
                 return replace(item, driver_id=self.driver_id(item.driver_id))
             case Report():
-                return replace(item, driver_id=self.driver_id(item.driver_id), reason="")
+                driver_id = self.driver_id(item.driver_id)
+                # A phone makes its reports' ids, often of its driver's.
+                return replace(item, driver_id=driver_id, id=self._number("report", item.id), reason="")
             case DriverRegistered():
                 driver_id = self.driver_id(item.driver_id)
                 return replace(item, driver_id=driver_id, name=driver_id)
@@ -126,6 +128,7 @@ class Pseudonyms:
             name=driver_id,
             ping=replace(driver.ping, driver_id=driver_id) if driver.ping else None,
             jumps=tuple(replace(jump, driver_id=driver_id) for jump in driver.jumps),
+            reports=tuple(self._number("report", report_id) for report_id in driver.reports),
             route=[self._stop(stop) for stop in driver.route],
         )
 

@@ -11,12 +11,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streamer.core.engine import Engine
-from streamer.core.errors import ConfigurationError
+from streamer.core.errors import ConfigurationError, StorageError
 from streamer.core.events import (
     DriverRegistered,
     HandOver,
     Input,
     OrderPlaced,
+    Output,
     Ping,
     PingTaken,
     PlanMade,
@@ -29,13 +30,14 @@ from streamer.core.learned import Learned
 from streamer.core.malls import Floor, Mall, parse_malls
 from streamer.core.snapshot import dump_state, load_state
 from streamer.core.state import Driver, Order, State
-from streamer.edge.journal.contract import Entry, ReadableJournal
+from streamer.edge.journal.contract import Entry, JournalDamagedError, ReadableJournal
 from streamer.edge.journal.layout import utc
 from streamer.edge.journal.recovery import first_state
 from streamer.edge.recordings.adapt import Adapter
 from streamer.edge.recordings.fixtures import SCHEMA, Companion, Counts, FixtureWriter, Header, write_companion
 from streamer.edge.recordings.pseudonyms import Pseudonyms
 from streamer.edge.recordings.replay import replay
+from streamer.edge.recordings.veil import Veil
 
 PROGRESS_EVERY = 5_000
 Progress = Callable[[int], None]
@@ -56,9 +58,20 @@ def record(journal: ReadableJournal, cut: Cut, out: Path, progress: Progress | N
 
     Raises:
         ConfigurationError: nothing was recorded there, it begins before the journal's base, or there is no such mall.
-        JournalDamagedError: the journal has a hole or a damaged row before or in the window.
+        JournalDamagedError: the journal has a hole or a damaged row before or in the window; it says from when on a
+            recording can be cut, if there is a snapshot behind the damage.
         OSError: a file cannot be written.
     """
+    try:
+        return _record(journal, cut, out, progress)
+    except JournalDamagedError as error:
+        behind_ms = _behind_damage(journal)
+        if behind_ms is None or (cut.from_ms is not None and cut.from_ms >= behind_ms):
+            raise
+        raise JournalDamagedError(f"{error}; what comes after can be cut: --from {behind_ms}") from error
+
+
+def _record(journal: ReadableJournal, cut: Cut, out: Path, progress: Progress | None) -> Companion:
     floor = parse_malls(journal.header.malls)
     if cut.mall_id is not None and cut.mall_id not in floor.malls:
         raise ConfigurationError(f"there is no mall {cut.mall_id} in this journal; it has {', '.join(floor.malls)}")
@@ -104,6 +117,7 @@ class _Cutter:
         self._journal = journal
         self._cut = cut
         self._pseudonyms = Pseudonyms() if cut.pseudonymise else None
+        self._veil = Veil(floor, journal.header.settings)
         self._members = _members(journal, floor, before, cut) if cut.mall_id is not None else None
         self._after_seq = before.seq
         self.floor = floor if cut.mall_id is None else Floor({cut.mall_id: floor.malls[cut.mall_id]})
@@ -111,7 +125,7 @@ class _Cutter:
         if cut.mall_id is not None and self._members is not None:
             state = _state_of_mall(state, self.floor.malls[cut.mall_id], self._members)
         if self._pseudonyms is not None:
-            state = self._pseudonyms.state(state)
+            state = _veiled(self._pseudonyms.state(state), self._veil)
         self.engine = Engine(self.floor, journal.header.settings, state)
         self._adapter = Adapter(state)
         # Whatever is left out or moved may change numbers; a plain cut keeps every byte.
@@ -129,11 +143,13 @@ class _Cutter:
             item = replace(item, mall_ids=tuple(mall for mall in item.mall_ids if mall == self._cut.mall_id))
         if self._pseudonyms is not None:
             item = self._pseudonyms.item(item)
+            if isinstance(item, Ping):
+                item = self._veil.ping(item, self.engine.state.drivers.get(item.driver_id))
         adapted = self._adapter.adapt(item, self.engine.state) if mine else None
         outputs = None
         if adapted is not None:
             seq = self.engine.state.seq
-            outputs = self.engine.handle(entry.at_ms, adapted)
+            outputs = _handled(self.engine, entry, adapted)
             if self.engine.state.seq == seq:
                 outputs = None
             else:
@@ -166,8 +182,29 @@ def _state_before(journal: ReadableJournal, floor: Floor, from_ms: int | None) -
     for entry in journal.entries(state.seq):
         if entry.at_ms >= from_ms:
             break
-        engine.handle(entry.at_ms, entry.input)
+        _handled(engine, entry, entry.input)
     return engine.state
+
+
+def _handled(engine: Engine, entry: Entry, item: Input) -> tuple[Output, ...]:
+    """What the engine makes of an entry, or of what became of it in this cut."""
+    try:
+        return engine.handle(entry.at_ms, item)
+    except Exception as error:
+        raise JournalDamagedError(f"seq {entry.seq} of the journal cannot be handled: {error!r}") from error
+
+
+def _behind_damage(journal: ReadableJournal) -> int | None:
+    """The first instant behind the newest snapshot from which the journal is whole; None if it is not even there."""
+    newest = next(iter(journal.snapshots()), None)
+    if newest is None:
+        return None
+    try:
+        load_state(newest.body)
+        last = max((entry.at_ms for entry in journal.entries(newest.seq)), default=newest.at_ms)
+    except StorageError:
+        return None
+    return newest.at_ms + 1 if last > newest.at_ms else None
 
 
 def _window(journal: ReadableJournal, after_seq: int, cut: Cut, progress: Progress | None = None) -> Iterator[Entry]:
@@ -184,7 +221,7 @@ def _members(journal: ReadableJournal, floor: Floor, before: State, cut: Cut) ->
     engine = Engine(floor, journal.header.settings, load_state(dump_state(before)))
     members = {driver.id for driver in engine.state.drivers.values() if _serves(engine.state, driver, cut.mall_id)}
     for entry in _window(journal, before.seq, cut):
-        for output in engine.handle(entry.at_ms, entry.input):
+        for output in _handled(engine, entry, entry.input):
             if isinstance(output, PingTaken | RouteChanged) and output.driver_id not in members:
                 driver = engine.state.drivers[output.driver_id]
                 if _serves(engine.state, driver, cut.mall_id):
@@ -223,6 +260,16 @@ def _state_of_mall(state: State, mall: Mall, members: frozenset[str]) -> State:
             {driver_id: leg for driver_id, leg in state.learned.legs.items() if driver_id in members},
         ),
     )
+
+
+def _veiled(state: State, veil: Veil) -> State:
+    """The state without the places where drivers stood at doors, and without what was learned of ways between hexes:
+    too few drivers go each of them for it to be nobody's.
+    """
+    drivers = {driver.id: veil.driver(driver, state.orders) for driver in state.drivers.values()}
+    legs = {driver_id: veil.leg(leg) for driver_id, leg in state.learned.legs.items()}
+    malls = {mall_id: replace(known, drive_pairs={}) for mall_id, known in state.learned.malls.items()}
+    return replace(state, drivers=drivers, learned=replace(state.learned, malls=malls, legs=legs))
 
 
 def _driver_of_mall(driver: Driver, orders: dict[str, Order], mall_id: str, fences: set[str]) -> Driver:

@@ -18,6 +18,7 @@ from streamer.edge.simulation.shop import OrderDesk
 from streamer.edge.simulation.uplink import Uplink
 from streamer.edge.simulation.worlds import only_malls, world_of
 from streamer.edge.wire import Route
+from streamer.sim.parameters import USUAL, Parameters
 from streamer.sim.stories import Script
 from streamer.sim.world import STEP_MS, World, said_by_drivers
 
@@ -38,6 +39,7 @@ class LiveTally(Struct):
 async def simulate_connect(
     script: Script, url: str, token: str, api_url: str, api_token: str, *, dispatch: bool = True,
     progress: Callable[[float, LiveTally], None] | None = None, client: httpx.AsyncClient | None = None,
+    parameters: Parameters = USUAL,
 ) -> LiveTally:  # fmt: skip
     """Live a script's world from now on, in real time and without warm-up, against a running floor.
 
@@ -49,6 +51,7 @@ async def simulate_connect(
         dispatch: also give out orders, each to its best candidate; without it people or the autopilot have to.
         progress: told the share done and the figures, every second.
         client: instead of one made for `api_url` and `api_token`; it is not closed.
+        parameters: what the world is made of.
 
     Raises:
         ConfigurationError: an address or token is wrong, nothing answers there at first, or the floor has no such mall.
@@ -59,7 +62,7 @@ async def simulate_connect(
     try:
         uplink = Uplink(url, token, lambda route: world.learn([_changed(route)]))
         desk = OrderDesk(own, script.mall_ids, dispatch)
-        world = await _world_now(script, desk)
+        world = await _world_now(script, desk, parameters)
         await _live(world, uplink, desk, progress)
         return _tally(uplink, desk)
     except ExceptionGroup as group:
@@ -71,13 +74,13 @@ async def simulate_connect(
             await own.aclose()
 
 
-async def _world_now(script: Script, desk: OrderDesk) -> World:
+async def _world_now(script: Script, desk: OrderDesk, parameters: Parameters) -> World:
     floor = only_malls(parse_malls(await desk.floor()), script.mall_ids)
     now_ms = _now_ms()
     story = replace(script.story, warmup_ms=0, acts=())
     # Numbers go on from the clock's milliseconds, of which more pass than numbers are used: so a second run against
     # the same floor is not taken for a repeat of this one.
-    return world_of(replace(script, play_ms=now_ms, story=story), floor, first_number=now_ms)
+    return world_of(replace(script, play_ms=now_ms, story=story), floor, now_ms, parameters)
 
 
 async def _live(

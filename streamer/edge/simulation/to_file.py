@@ -6,6 +6,7 @@ It must not know how drivers and stores behave: it carries inputs from the world
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from streamer.core.changes import PolicyName
@@ -16,6 +17,7 @@ from streamer.core.malls import Floor
 from streamer.core.snapshot import state_hash
 from streamer.edge.recordings.fixtures import SCHEMA, Companion, Counts, FixtureWriter, Header, write_companion
 from streamer.edge.simulation.worlds import demo_floor, only_malls, world_of
+from streamer.sim.parameters import USUAL, Parameters
 from streamer.sim.policy import Dispatcher, store_words
 from streamer.sim.stories import Script
 from streamer.sim.world import STEP_MS, World
@@ -54,7 +56,7 @@ def run(world: World, engine: Engine, policy: PolicyName = "plan") -> Iterator[t
 
 def simulate_to_file(
     script: Script, out: Path, floor: Floor | None = None, progress: Progress | None = None,
-    policy: PolicyName = "plan",
+    policy: PolicyName = "plan", parameters: Parameters = USUAL,
 ) -> Companion:  # fmt: skip
     """Simulate a script into a fixture and its companion. The same script gives the same bytes.
 
@@ -66,16 +68,18 @@ def simulate_to_file(
         floor: the malls to choose from; the four demo malls if None.
         progress: told the share done, now and then.
         policy: who gives the orders out.
+        parameters: what the world is made of; written into the header, unless they are the usual ones.
 
     Raises:
         ConfigurationError: the script names a mall that is not on the floor, or the demo malls cannot be read.
         OSError: a file cannot be written.
     """
     floor = only_malls(floor or demo_floor(), script.mall_ids)
-    world, engine, tally = world_of(script, floor), Engine(floor), _Tally()
+    world, engine, tally = world_of(script, floor, parameters=parameters), Engine(floor), _Tally()
     header = Header(
         schema=SCHEMA, malls=floor.geojson(), settings=engine.settings, made_by="mallard simulate", licence=LICENCE,
         story=script.story.sentence, start_ms=world.play_ms, seed=script.seed,
+        parameters=None if parameters == USUAL else msgspec.to_builtins(parameters),
     )  # fmt: skip
     told_ms = world.start_ms
     with FixtureWriter(out, header) as fixture:

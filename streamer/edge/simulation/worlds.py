@@ -10,6 +10,7 @@ import msgspec
 from streamer.core.errors import ConfigurationError
 from streamer.core.malls import Floor, parse_malls
 from streamer.edge.recordings.fixtures import demo_malls_path
+from streamer.sim.parameters import USUAL, Parameters
 from streamer.sim.stories import MINUTE_MS, STORIES, Script
 from streamer.sim.world import HOUR_MS, Story, World
 
@@ -74,10 +75,10 @@ def plain_script(mall_ids: Sequence[str], drivers: int, orders: int, hours: floa
     return Script("simulated", tuple(mall_ids), seed, play_ms, hours, drivers, orders, story)
 
 
-def world_of(script: Script, floor: Floor, first_number: int = 0) -> World:
-    """The world of a script, its warm-up included; `first_number` as in `World`."""
+def world_of(script: Script, floor: Floor, first_number: int = 0, parameters: Parameters = USUAL) -> World:
+    """The world of a script, its warm-up included; `first_number` and `parameters` as in `World`."""
     warmup_ms = script.story.warmup_ms
     return World(
         floor, script.mall_ids, script.seed, script.play_ms - warmup_ms, script.hours + warmup_ms / HOUR_MS,
-        script.drivers, script.orders, script.story, first_number=first_number,
+        script.drivers, script.orders, script.story, first_number=first_number, parameters=parameters,
     )  # fmt: skip

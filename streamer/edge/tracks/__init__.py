@@ -1,0 +1,1 @@
+"""Brings tracks from elsewhere, GPX or CSV, onto a floor as pings."""
