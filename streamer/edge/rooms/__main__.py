@@ -6,9 +6,9 @@ to say on standard output, and logs to standard error.
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -38,11 +38,12 @@ def main() -> int:
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=RoomOrder)
     secret = os.environ.pop("MALLARD_LINK_SECRET")
     try:
-        with tempfile.TemporaryDirectory(prefix="mallard-room-") as folder:
-            uvloop.run(_be(order, Path(folder), secret))
+        uvloop.run(_be(order, Path(order.folder), secret))
     except (ConfigurationError, StorageError) as error:
         _say(RoomSaid(problem=str(error)))
         return 1
+    finally:
+        shutil.rmtree(order.folder, ignore_errors=True)
     return 0
 
 

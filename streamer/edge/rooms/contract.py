@@ -215,7 +215,8 @@ class Source(Protocol):
 class RoomOrder(Struct, frozen=True):
     """What a room is told on its standard input, as one line of JSON; the link's secret is in its environment.
 
-    `path` is the fixture's file, or the folder of the journal, of which it plays from `start_ms` to `end_ms`.
+    `path` is the fixture's file, or the folder of the journal, of which it plays from `start_ms` to `end_ms`. `folder`
+    is the room's own: it is removed by the room when it ends, and by its keeper when the room could not.
     """
 
     room: str
@@ -226,6 +227,7 @@ class RoomOrder(Struct, frozen=True):
     start_ms: int
     end_ms: int
     at_ms: int | None = None
+    folder: str = ""
 
 
 class RoomSaid(Struct, frozen=True, omit_defaults=True):

@@ -6,7 +6,9 @@ It must not know what is in a recording or how a room plays it. A room costs the
 import asyncio
 import os
 import secrets
+import shutil
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -94,8 +96,9 @@ class Keeper:
         room_id = f"r-{secrets.token_hex(4)}"
         kind: Kind = item.kind
         order = RoomOrder(
-            room_id, kind, item.name, str(found.path.absolute()), item.role, item.start_ms, item.end_ms, at_ms
-        )
+            room_id, kind, item.name, str(found.path.absolute()), item.role, item.start_ms, item.end_ms, at_ms,
+            tempfile.mkdtemp(prefix="mallard-room-"),
+        )  # fmt: skip
         # Its place is taken from now on, whoever else asks meanwhile.
         room = self._rooms[room_id] = _Room(order, item.id, item.story, opened_ms, opened_by, idle_s=time.monotonic())
         try:
@@ -168,7 +171,9 @@ class Keeper:
         self._rooms.pop(room.order.room, None)
         if room.hearing is not None:
             room.hearing.cancel()
-        if room.child is not None:
+        if room.child is None:
+            shutil.rmtree(room.order.folder, ignore_errors=True)
+        else:
             # A task of its own: whoever asked for the end may be cancelled, and the process must end all the same.
             ending = asyncio.create_task(self._end_child(room, room.child))
             self._ending.add(ending)
@@ -186,6 +191,8 @@ class Keeper:
             except TimeoutError:
                 child.kill()
                 await child.wait()
+        # Nothing is left to remove, unless the room was killed.
+        await asyncio.to_thread(shutil.rmtree, room.order.folder, ignore_errors=True)
         log.info("room_closed", room=room.order.room)
 
     def _full(self) -> str:

@@ -117,8 +117,12 @@ async def test_two_viewers_watch_different_moments_of_one_recording_and_the_floo
 
     (room,) = live.keeper._rooms.values()
     assert room.child is not None
+    folder = Path(room.order.folder)
+    assert (folder / "lines.ndjson").exists()
     os.kill(room.child.pid, signal.SIGKILL)
     await until(lambda: live.keeper.views() == [])
+    await live.keeper.end_all()
+    assert not folder.exists()
     assert live.runner.engine.hash() == before
 
 
