@@ -133,7 +133,7 @@ def test_a_file_that_is_no_database_is_one_clear_line(mallard: Mallard, tmp_path
         ),
         ("simulate --out day.ndjson.zst --mall nope", 1, "there is no mall nope"),
         ("simulate --out day.ndjson.zst --story nope", 1, "there is no story nope"),
-        ("simulate --out day.ndjson.zst --policy best", 2, "'best' is no policy: plan, nearest"),
+        ("simulate --out day.ndjson.zst --policy best", 2, "'best' is no policy: plan, no-hold, nearest"),
         ("token", 2, ""),
         ("token driver a/b", 1, "'a/b' cannot name a driver"),
         ("token api robot", 2, "Missing option '--role'"),
