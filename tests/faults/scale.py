@@ -55,3 +55,5 @@ SCALE = SCALES[os.environ.get("MALLARD_PROVE", "test")]
 """The scale of this run, by the environment's MALLARD_PROVE; MALLARD_SOAK_MIN sets the minutes of its soak."""
 if minutes := os.environ.get("MALLARD_SOAK_MIN"):
     SCALE = msgspec.structs.replace(SCALE, soak_s=round(60 * float(minutes)))
+RECORDINGS = ("bad-day",) if SCALE.soak_s == 0 else ("bad-day", "saturday-rush", "two-malls")
+"""Those that go through real sockets, and under more than one hash seed."""

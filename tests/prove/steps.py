@@ -1,5 +1,5 @@
 """What is run to gather the evidence, and which figures it has to bring: each file of tests/faults and tests/attacks is
-one step.
+one step, and so are the golden replays.
 
 It must not know how a figure is measured; the tests note it, with the command that gives it alone.
 """
@@ -18,6 +18,7 @@ from tests.faults.evidence import ATTACKS, FAULTS, Figure, Run
 
 HERE = Path(__file__).parents[2]
 SUITES = (Path("tests/faults"), Path("tests/attacks"))
+GOLDEN = Path("tests/sessions/test_golden.py")
 LOGS = Path("build/prove")
 STEP_S = 3_600.0
 """Longer than any step; a test that hangs is ended much earlier by its own limit."""
@@ -93,11 +94,11 @@ class Done(Struct, frozen=True):
 
 def steps_of(only: str | None) -> list[Step]:
     """All files of the suites; or those that `only` names; or the tests it names, as pytest's -k does."""
-    files = [path for suite in SUITES for path in sorted((HERE / suite).glob("test_*.py"))]
+    files = [path for suite in SUITES for path in sorted((HERE / suite).glob("test_*.py"))] + [HERE / GOLDEN]
     named = [path for path in files if only is None or only in path.stem]
     if named:
         return [Step(path.stem.removeprefix("test_"), (str(path.relative_to(HERE)),)) for path in named]
-    return [Step(str(only), (*map(str, SUITES), "-k", str(only)))]
+    return [Step(str(only), (*map(str, (*SUITES, GOLDEN)), "-k", str(only)))]
 
 
 def run_step(step: Step, settings: Settings) -> Done:

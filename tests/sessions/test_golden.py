@@ -37,6 +37,7 @@ from streamer.edge.recordings.fixtures import FixtureReader, Line, find_fixture,
 from streamer.edge.recordings.replay import floor_of
 from streamer.edge.runner import Runner, Then
 from streamer.edge.server import Streamer
+from tests.faults.scale import RECORDINGS
 
 SECRET = "the-link-of-a-golden-replay"
 
@@ -45,8 +46,9 @@ def test_there_are_recordings_to_replay() -> None:
     assert {"saturday-rush", "two-malls", "bad-day"} <= set(fixture_names())
 
 
-@pytest.mark.parametrize("hash_seed", ["0", "4711"])
-@pytest.mark.parametrize("name", fixture_names())
+@pytest.mark.parametrize(
+    ("name", "hash_seed"), [*((name, "4711") for name in fixture_names()), *((name, "0") for name in RECORDINGS)]
+)
 def test_a_recording_replays_to_its_stored_hash_under_any_hash_seed(name: str, hash_seed: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "streamer.cli", "replay", name, "--speed", "max", "--verify", "--json"],
@@ -145,7 +147,8 @@ def linked(port: int, path: str, token: str) -> connect:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["bad-day", "saturday-rush", "two-malls"])
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", RECORDINGS)
 async def test_the_same_recording_through_real_sockets_gives_the_same_hash(name: str, tmp_path: Path) -> None:
     path = find_fixture(name)
     with FixtureReader(path) as fixture:

@@ -1,4 +1,4 @@
-"""A small world to test with, and a bad day lived once for all tests that look at it."""
+"""A small world to test with."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from streamer.core.events import Input, Output, Refused
 from streamer.core.malls import Floor, parse_malls
 from streamer.sim.incidents import Incidents
 from streamer.sim.policy import Dispatcher, store_words
-from streamer.sim.stories import BAD_DAY, MINUTE_MS, Script
+from streamer.sim.stories import MINUTE_MS
 from streamer.sim.town import Span, Town
 from streamer.sim.world import HOUR_MS, STEP_MS, Story, World
 
@@ -50,14 +50,6 @@ def live(world: World, engine: Engine, until_ms: int | None = None) -> Lived:
     return lived
 
 
-def world_of(script: Script, floor: Floor) -> World:
-    warmup_ms = script.story.warmup_ms
-    return World(
-        floor, script.mall_ids, script.seed, script.play_ms - warmup_ms, script.hours + warmup_ms / HOUR_MS,
-        script.drivers, script.orders, script.story,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="session")
 def floor() -> Floor:
     return parse_malls(json.loads(MALLS.read_text()))
@@ -78,9 +70,3 @@ def lively(floor: Floor) -> Callable[..., Lived]:
         return live(world, Engine(floor))
 
     return run
-
-
-@pytest.fixture(scope="session")
-def bad_day(floor: Floor) -> Lived:
-    own = Floor({mall_id: floor.malls[mall_id] for mall_id in BAD_DAY.mall_ids})
-    return live(world_of(BAD_DAY, own), Engine(own))

@@ -1,18 +1,60 @@
-"""The three stories hold what they promise; the bad day holds each trouble it names."""
+"""The three stories hold what they promise; the recording of the bad day holds each trouble it names."""
 
 from collections import Counter
 from itertools import pairwise
 
 import pytest
 import shapely
+from msgspec import Struct, field
 
 from streamer.core.commands import AUTOPILOT
-from streamer.core.events import HandOver, OrderCommand, OrderPlaced, Ping, PingTaken, Report, Tick
+from streamer.core.engine import Engine
+from streamer.core.events import (
+    HandOver,
+    Input,
+    OrderCommand,
+    OrderPlaced,
+    Output,
+    Ping,
+    PingTaken,
+    Refused,
+    Report,
+    Tick,
+)  # fmt: skip
+from streamer.edge.recordings.fixtures import FixtureReader, find_fixture
+from streamer.edge.recordings.replay import floor_of
 from streamer.sim.incidents import DriverTrouble
 from streamer.sim.stories import BAD_DAY, MINUTE_MS, SATURDAY_RUSH, STORIES, TWO_MALLS, Script
-from tests.sim.conftest import Lived
 
 DAY_MS = 24 * 3_600_000
+
+
+class Lived(Struct):
+    """A recording replayed to its end: every input with its outputs, and the engine as it was left."""
+
+    engine: Engine
+    play_ms: int
+    lines: list[tuple[int, Input, tuple[Output, ...]]] = field(default_factory=list)
+
+    @property
+    def end_ms(self) -> int:
+        return self.lines[-1][0]
+
+    def play(self, at_ms: int) -> float:
+        """Minutes after play begins."""
+        return (at_ms - self.play_ms) / MINUTE_MS
+
+    def refused(self) -> list[tuple[Input, Refused]]:
+        return [(entered, out[0]) for _, entered, out in self.lines if out and isinstance(out[0], Refused)]
+
+
+@pytest.fixture(scope="module")
+def bad_day() -> Lived:
+    with FixtureReader(find_fixture("bad-day")) as fixture:
+        lived = Lived(floor_of(fixture.header, fixture.header.start_ms), fixture.header.start_ms)
+        for line in fixture:
+            lived.lines.append((line.at_ms, line.input, lived.engine.handle(line.at_ms, line.input)))
+    return lived
 
 
 def verdicts(lived: Lived, verdict: str) -> Counter[str]:
@@ -79,7 +121,7 @@ def test_drivers_go_silent_with_goods_on_board_and_the_floor_sees_it(bad_day: Li
             longest[entered.driver_id] = max(longest[entered.driver_id], at_ms - last.get(entered.driver_id, at_ms))
             last[entered.driver_id] = at_ms
     for trouble in drivers_of("silent"):
-        quiet_ms = max(longest[name(trouble)], bad_day.world.end_ms - last[name(trouble)])
+        quiet_ms = max(longest[name(trouble)], bad_day.end_ms - last[name(trouble)])
         assert quiet_ms >= min(trouble.to_ms - trouble.from_ms, 20 * MINUTE_MS), trouble
 
 
@@ -99,7 +141,7 @@ def test_two_phones_flap_at_the_fence(bad_day: Lived, trouble: DriverTrouble) ->
         for at_ms, entered, _ in bad_day.lines
         if isinstance(entered, Ping)
         and entered.driver_id == name(trouble)
-        and trouble.from_ms <= at_ms - bad_day.world.play_ms < trouble.to_ms
+        and trouble.from_ms <= at_ms - bad_day.play_ms < trouble.to_ms
     ]
     crossings = sum(a != b for a, b in pairwise(inside))
     assert crossings >= 20
