@@ -23,7 +23,7 @@ SUFFIX = ".ndjson.zst"
 LEVEL = 19
 """The slowest level whose window (8 MiB) every zstd reader accepts unasked; fixtures are written once, read often."""
 QUICK_LEVEL = 6
-"""For recordings of whole days that somebody waits for: a tenth of the time, and two thirds larger (measured on imported tracks)."""
+"""For whole days that somebody waits for: a tenth of the time, and two thirds larger (imported tracks, measured)."""
 CHUNK_BYTES = 1024
 """Read at a time. The library decompresses all it is given at once, and a block of 4 bytes may unpack to 128 KiB, so
 this bounds what a hostile file can make us hold to 32 MiB."""
