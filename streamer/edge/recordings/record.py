@@ -34,7 +34,15 @@ from streamer.edge.journal.contract import Entry, JournalDamagedError, ReadableJ
 from streamer.edge.journal.layout import utc
 from streamer.edge.journal.recovery import first_state
 from streamer.edge.recordings.adapt import Adapter
-from streamer.edge.recordings.fixtures import SCHEMA, Companion, Counts, FixtureWriter, Header, write_companion
+from streamer.edge.recordings.fixtures import (
+    QUICK_LEVEL,
+    SCHEMA,
+    Companion,
+    Counts,
+    FixtureWriter,
+    Header,
+    write_companion,
+)
 from streamer.edge.recordings.pseudonyms import Pseudonyms
 from streamer.edge.recordings.replay import replay
 from streamer.edge.recordings.veil import Veil
@@ -87,7 +95,7 @@ def _record(journal: ReadableJournal, cut: Cut, out: Path, progress: Progress | 
         start=load_state(dump_state(cutter.engine.state)) if before.seq or cut.from_ms is not None else None,
     )  # fmt: skip
     tally = _Tally()
-    with FixtureWriter(out, header) as fixture:
+    with FixtureWriter(out, header, QUICK_LEVEL) as fixture:
         for entry in _chain(first, entries):
             for item in cutter.take(entry):
                 fixture.write(entry.at_ms, item)

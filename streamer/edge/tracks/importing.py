@@ -22,7 +22,15 @@ from streamer.core.malls import Floor, Mall
 from streamer.core.settings import Settings
 from streamer.core.snapshot import state_hash
 from streamer.edge.journal.layout import utc
-from streamer.edge.recordings.fixtures import SCHEMA, Companion, Counts, FixtureWriter, Header, write_companion
+from streamer.edge.recordings.fixtures import (
+    QUICK_LEVEL,
+    SCHEMA,
+    Companion,
+    Counts,
+    FixtureWriter,
+    Header,
+    write_companion,
+)
 from streamer.edge.tracks.contract import MAX_POINTS, BadRow, Point, Reading, TrackError
 from streamer.edge.tracks.derive import in_order, with_movement
 from streamer.edge.tracks.gpx import read_gpx
@@ -259,7 +267,7 @@ def _write(
         licence="none: imported", story=story, start_ms=first_ms,
     )  # fmt: skip
     counts = Counter[type[Input]]()
-    with FixtureWriter(out, header) as fixture:
+    with FixtureWriter(out, header, QUICK_LEVEL) as fixture:
         for at_ms, entered in _chain((first_ms, first), inputs):
             outputs = engine.handle(at_ms, entered)
             if outputs and isinstance(outputs[0], Refused):
