@@ -16,7 +16,7 @@ from tests.faults.evidence import Evidence
 from tests.faults.scale import SCALE
 
 __all__ = ["place", "whole_lines"]
-EXAMPLES = SCALE.malformed // 8
+EXAMPLES = max(40, SCALE.malformed // 40)
 PLAYED = max(20, EXAMPLES // 10)
 """A floor that plays costs some ten times as much as a replay."""
 
