@@ -615,6 +615,10 @@ class Rooms(BaseModel):
     items: list[Room]
 
 
+class RoomClosed(BaseModel):
+    """The room has ended; there is nothing to say of it."""
+
+
 class TransportStatus(BaseModel):
     """How a room stands. `seeking_ms`: on its way there. `indexed_ms`: up to there, a seek is fast."""
 

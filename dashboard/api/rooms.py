@@ -60,7 +60,7 @@ async def list_rooms() -> Response:
 @router.delete(
     "/rooms/{room}",
     dependencies=[needs("viewer")],
-    responses={200: {"description": "Closed"}, 404: {"model": models.Problem, "description": "No such room"}},
+    responses={200: {"model": models.RoomClosed}, 404: {"model": models.Problem, "description": "No such room"}},
     summary="Close a replay room",
 )
 async def close_room(room: RoomId) -> Response:

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from tests.dashboard.conftest import ScriptedStreamer
 
@@ -48,8 +50,9 @@ def feed(site: str, headers: dict[str, str], query: str = "?room=r-1") -> connec
 
 
 async def closing(socket: ClientConnection) -> tuple[int, str]:
-    async for _text in socket:
-        pass
+    with suppress(ConnectionClosed):
+        async for _text in socket:
+            pass
     return socket.close_code or 0, socket.close_reason or ""
 
 
