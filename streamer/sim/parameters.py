@@ -6,6 +6,7 @@ does. "Assumed" means that nothing public was found; docs/world.md says more, an
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
 MPH = 0.44704
@@ -196,3 +197,12 @@ class Parameters(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 USUAL = Parameters()
+
+
+def parameters_of(written: dict[str, object] | None) -> Parameters:
+    """Those that a recording names; None are the usual ones.
+
+    Raises:
+        msgspec.ValidationError: they are none.
+    """
+    return USUAL if written is None else msgspec.convert(written, Parameters)

@@ -17,6 +17,7 @@ from streamer.sim.drivers import SimDriver
 from streamer.sim.habits import Habits, habits
 from streamer.sim.incidents import DriverTrouble
 from streamer.sim.outlook import Life
+from streamer.sim.parameters import USUAL, Parameters
 from streamer.sim.phone import Phone
 from streamer.sim.town import Point, Span, Surroundings, roads_stream, stream
 from streamer.sim.truths import Truth
@@ -38,8 +39,8 @@ class Scene(Surroundings):
     `orders` is the floor's, `truths` what the fork knows of them.
     """
 
-    def __init__(self, mall: Mall, seed: int, number: int, span: Span) -> None:
-        super().__init__(mall, roads_stream(seed, number), span)
+    def __init__(self, mall: Mall, seed: int, number: int, span: Span, parameters: Parameters = USUAL) -> None:
+        super().__init__(mall, roads_stream(seed, number), span, parameters)
         self.orders: Mapping[str, Order] = {}
         self.truths: Mapping[str, Truth] = {}
 
@@ -65,13 +66,17 @@ class Scene(Surroundings):
         return None if truth is None else truth.somebody_in
 
 
-def scenes_of(floor: Floor, seed: int) -> dict[str, Scene]:
+def scenes_of(floor: Floor, seed: int, parameters: Parameters = USUAL) -> dict[str, Scene]:
     """The surroundings of every mall, without anything going on there; drawing their roads takes a second.
 
-    `seed` is that of the world a recording was simulated in, if it was: then the roads are the same.
+    `seed` and `parameters` are those of the world a recording was simulated in, if it was: then the roads are the same,
+    and drivers taken over are of the same kind.
     """
     never = Span(0, 0, 0)
-    return {mall_id: Scene(mall, seed, number, never) for number, (mall_id, mall) in enumerate(floor.malls.items())}
+    return {
+        mall_id: Scene(mall, seed, number, never, parameters)
+        for number, (mall_id, mall) in enumerate(floor.malls.items())
+    }
 
 
 class Successor(SimDriver):
@@ -153,7 +158,7 @@ class Cast:
     def take_over(self, driver: Driver, number: int, scene: Scene, life: Life, at_ms: int) -> Successor:
         """The `number`th driver of the floor goes on from `at_ms`; its shift, rests and silences are as recorded."""
         rng = stream(self._seed, HABITS, number)
-        drawn = habits(rng, self._span.start_ms, self._span.end_ms, whole=True)
+        drawn = habits(rng, self._span.start_ms, self._span.end_ms, True, scene.parameters)
         ways = replace(
             drawn, on_ms=at_ms, decline=life.declines(DECLINE),
             off_ms=next((off_ms for off_ms in life.offs if off_ms > at_ms), drawn.off_ms),
@@ -164,13 +169,15 @@ class Cast:
             DriverTrouble("silent", number, max(begun_ms, at_ms) - play_ms, over_ms - play_ms)
             for begun_ms, over_ms in life.silences if over_ms > at_ms
         )  # fmt: skip
-        phone = Phone(driver.id, scene.plane, stream(self._seed, PHONE, number), (), max(0, driver.last_seq))
+        rng_of_phone, rules = stream(self._seed, PHONE, number), scene.parameters.phones
+        phone = Phone(driver.id, scene.plane, rng_of_phone, (), max(0, driver.last_seq), rules)
         return Successor(driver, scene, ways, phone, rng, silences, at_ms)
 
     def hire(self, registered: DriverRegistered, number: int, scene: Scene) -> SimDriver:
         """A driver more, on duty from the beginning of the fork to its end."""
         rng = stream(self._seed, EXTRA, number)
-        ways = habits(rng, self._span.start_ms, self._span.end_ms, whole=True)
+        ways = habits(rng, self._span.start_ms, self._span.end_ms, True, scene.parameters)
         ways = replace(ways, on_ms=self._span.start_ms)
-        phone = Phone(registered.driver_id, scene.plane, stream(self._seed, EXTRA + PHONE, number), ())
+        rng_of_phone, rules = stream(self._seed, EXTRA + PHONE, number), scene.parameters.phones
+        phone = Phone(registered.driver_id, scene.plane, rng_of_phone, (), rules=rules)
         return SimDriver(registered, scene, ways, phone, rng, ())

@@ -195,11 +195,13 @@ class ForkingSource(ReplaySource):
     def _ground(self) -> Ground:
         """In a thread: what it loads and draws would hold up the floor for a second."""
         from streamer.sim.outlook import Outlook
+        from streamer.sim.parameters import parameters_of
         from streamer.sim.takeover import scenes_of
 
         lines = ((line.at_ms + self.offset_ms, self._moved(line.input)) for line in self._recording())
-        seed = self._fixture.header.seed or 0
-        return Ground(Outlook(lines), scenes_of(self.runner.engine.floor, seed))
+        header = self._fixture.header
+        scenes = scenes_of(self.runner.engine.floor, header.seed or 0, parameters_of(header.parameters))
+        return Ground(Outlook(lines), scenes)
 
 
 def is_by_people(item: Input) -> bool:

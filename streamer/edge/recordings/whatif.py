@@ -17,6 +17,7 @@ from streamer.edge.recordings.fixtures import FixtureReader, Header
 from streamer.edge.recordings.replay import floor_of
 from streamer.sim.fork import Fork, run
 from streamer.sim.outlook import Outlook, Recorded
+from streamer.sim.parameters import parameters_of
 from streamer.sim.policy import EFFORT
 from streamer.sim.takeover import Scene, scenes_of
 
@@ -84,7 +85,7 @@ def moment_of(path: Path, at_ms: int) -> Moment:
         raise CallerError(f"{path.name} has not begun by then: its first input is of {line.at_ms} (UTC epoch ms)")
     found = Moment(
         path, engine.state.at_ms, header, engine, dump_state(engine.state), skip, Outlook(()),
-        scenes_of(engine.floor, header.seed or 0),
+        scenes_of(engine.floor, header.seed or 0, parameters_of(header.parameters)),
     )  # fmt: skip
     found.outlook = Outlook(found.rest())
     return found

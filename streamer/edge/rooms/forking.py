@@ -117,8 +117,10 @@ class Forks:
     def _look(self) -> Ground:
         """In a thread: what it loads and draws would hold up whoever looks for a second."""
         from streamer.sim.outlook import Outlook
+        from streamer.sim.parameters import parameters_of
         from streamer.sim.takeover import scenes_of
 
         recording = self.player.index.recording
         lines = ((line.at_ms, line.input) for _, line in recording.lines(recording.first))
-        return Ground(Outlook(lines), scenes_of(self.player.index.engine.floor, recording.seed))
+        parameters = parameters_of(recording.parameters)
+        return Ground(Outlook(lines), scenes_of(self.player.index.engine.floor, recording.seed, parameters))

@@ -33,6 +33,7 @@ class Recording(Protocol):
         begins: the state before the first line.
         first: the place of the first line.
         seed: of the world it was simulated in; 0 where it was not.
+        parameters: of that world; None for the usual ones.
     """
 
     malls: dict[str, object]
@@ -42,6 +43,7 @@ class Recording(Protocol):
     begins: State
     first: int
     seed: int
+    parameters: dict[str, object] | None
 
     def lines(self, place: int) -> Iterator[tuple[int, Line]]:
         """Every line from `place` on, each with the place behind it.
@@ -76,7 +78,7 @@ class FixtureRecording:
         self.end_ms = end_ms
         self.begins = header.start or State()
         self.first = 0
-        self.seed = header.seed or 0
+        self.seed, self.parameters = header.seed or 0, header.parameters
 
     def lines(self, place: int) -> Iterator[tuple[int, Line]]:
         """See `Recording`."""
@@ -110,7 +112,7 @@ class JournalRecording:
         finally:
             reader.close()
         self.first = self.begins.seq
-        self.seed = 0
+        self.seed, self.parameters = 0, None
 
     def lines(self, place: int) -> Iterator[tuple[int, Line]]:
         """See `Recording`."""
