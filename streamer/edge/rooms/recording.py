@@ -78,7 +78,8 @@ class FixtureRecording:
         self.end_ms = end_ms
         self.begins = header.start or State()
         self.first = 0
-        self.seed, self.parameters = header.seed or 0, header.parameters
+        self.seed = header.seed or 0
+        self.parameters = header.parameters
 
     def lines(self, place: int) -> Iterator[tuple[int, Line]]:
         """See `Recording`."""
@@ -112,7 +113,8 @@ class JournalRecording:
         finally:
             reader.close()
         self.first = self.begins.seq
-        self.seed, self.parameters = 0, None
+        self.seed = 0
+        self.parameters: dict[str, object] | None = None
 
     def lines(self, place: int) -> Iterator[tuple[int, Line]]:
         """See `Recording`."""
