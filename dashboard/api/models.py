@@ -443,6 +443,16 @@ class AutopilotWorker(BaseModel):
     last_look_ms: int | None
     plan_ms: float | None = Field(description="what its last plan took")
     message: str | None
+    road_share: float | None = Field(default=None, description="of its last plan's driving times, those of roads, 0-1")
+
+
+class Routing(BaseModel):
+    """Where driving times of plans come from now: the routing server while it answers, else the model."""
+
+    source: Literal["model", "osrm", "valhalla"]
+    since_ms: int
+    last_error: str
+    last_error_ms: int | None
 
 
 class AutopilotOfMall(BaseModel):
@@ -451,6 +461,7 @@ class AutopilotOfMall(BaseModel):
     mall_id: str
     rules: AutopilotRules
     worker: AutopilotWorker
+    routing: Routing | None = Field(default=None, description="nothing when no routing server is set")
 
 
 class AutopilotDone(AutopilotOfMall):

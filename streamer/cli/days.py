@@ -30,7 +30,7 @@ POLICIES: dict[str, Callable[[Problem, int], Plan]] = {
 NEAR_MS = 2 * MINUTE_MS
 """Restaurants that `--multi-pickup` lets share a trip are no further from its first: a walk through a large mall."""
 TRIP_MS = 3 * MINUTE_MS
-"""What a trip saved is worth with `--multi-pickup`, in a customer's waiting: a mall's floor lives by how full trips are."""
+"""What a trip saved is worth with `--multi-pickup`, in a customer's waiting: a mall lives by how full trips are."""
 
 FIGURES = (
     ("orders", "orders", "{:,}"),

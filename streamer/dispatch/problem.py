@@ -74,7 +74,7 @@ class PlanSettings(Struct, frozen=True, forbid_unknown_fields=True):
     driver_minute: Weight = 0.1
     """What a minute of a driver's driving and collecting is worth in minutes of one customer's waiting."""
     trip_ms: int = 0
-    """What a trip costs on top of its driving: what filling them is worth, in milliseconds of one customer's waiting."""
+    """What a trip costs on top of its driving, in one customer's waiting: what filling trips is worth."""
     late_weight: Weight = 4.0
     """A minute past due on top of the waiting it is: a promise is broken."""
     told_ms: int = 60_000

@@ -44,7 +44,7 @@ from streamer.edge.recordings.fixtures import demo_malls_path
 from streamer.edge.resources import quieten_collector, socket_room
 from streamer.edge.runner import Runner
 from streamer.edge.sockets import serve_sockets
-from streamer.edge.travel_http import RoutingRules
+from streamer.edge.travel_http import RoadTimes, RoutingRules
 from streamer.edge.wire import Close
 
 log = structlog.get_logger("server")
@@ -63,7 +63,7 @@ class Streamer:
 
     def __init__(
         self, runner: Runner, accounts: Accounts, secret: str, sign: Sign | None = None, origins: tuple[str, ...] = (),
-        mode: AutopilotMode | None = None,
+        mode: AutopilotMode | None = None, routing: RoutingRules | None = None,
     ) -> None:  # fmt: skip
         """`origins` are those of pages that may open driver sockets; a page also needs a token.
 
@@ -71,7 +71,9 @@ class Streamer:
         """
         self.runner = runner
         self.accounts = accounts
-        self.autopilot = Autopilot(runner, mode, may_decide=sign is None or sign.mode == "live")
+        by_roads = routing is not None and routing.kind != "model"
+        roads = RoadTimes(routing, runner.engine.planner.travel) if routing is not None and by_roads else None
+        self.autopilot = Autopilot(runner, mode, may_decide=sign is None or sign.mode == "live", roads=roads)
         self.feed = Feed(runner, sign, self.autopilot.mode)
         wall = WallClock()
         self.pulse = Pulse()
@@ -178,7 +180,9 @@ async def run_live(options: LiveOptions, beside: Callable[[Streamer], Awaitable[
         log.info("recovered", seq=recovered.engine.state.seq, replayed=recovered.replayed)
         runner = Runner(recovered.engine, journal, WallClock(), recovered.snapshot_seq)
         secret = link_secret(options.data)
-        streamer = Streamer(runner, accounts, secret, origins=options.origins, mode=options.autopilot)
+        streamer = Streamer(
+            runner, accounts, secret, origins=options.origins, mode=options.autopilot, routing=options.routing
+        )
     except BaseException:
         journal.close()
         accounts.close()
