@@ -436,6 +436,17 @@ class Kpis(BaseModel):
     eta_error_ms: int | None = Field(default=None, description="mean absolute error of the ETA said at assignment")
 
 
+class Outlook(BaseModel):
+    """Orders likely to be placed at a mall within `ahead_ms` from `at_ms`."""
+
+    mall_id: str
+    at_ms: int
+    ahead_ms: int
+    orders: int
+    seen: int = Field(description="orders of the mall that this rests on")
+    stores: dict[str, int] = Field(description="of them by store, most first; an order of two stores counts at both")
+
+
 class AutopilotWorker(BaseModel):
     """How the looks at a mall go; `message` says what is wrong when not `ok`."""
 

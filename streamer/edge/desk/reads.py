@@ -13,6 +13,7 @@ from streamer.core.lessons import lessons
 from streamer.core.state import Driver, Order
 from streamer.core.views import driver_view, order_view
 from streamer.dispatch.candidates import rank
+from streamer.dispatch.outlook import outlook
 from streamer.dispatch.preview import preview
 from streamer.edge.autopilot import Autopilot
 from streamer.edge.desk import calls
@@ -76,6 +77,11 @@ class Reads:
         return {
             "mall_id": mall_id, "rules": rules, "worker": health, "routing": None if roads is None else roads.status,
         }  # fmt: skip
+
+    async def expected(self, who: Caller, params: calls.OutlookAt) -> Answer:
+        """How many orders a mall is likely to be asked for next, and of which stores."""
+        mall_id, engine = self.find_mall(who, params.mall_id), self.runner.engine
+        return Answer(outlook(engine.state.orders.values(), mall_id, engine.state.at_ms))
 
     async def learned(self, who: Caller, params: calls.LearnedAt) -> Answer:
         """What a mall has taught the floor: its stores, its roads, and how true ETAs were."""
