@@ -23,6 +23,9 @@ NEAREST = 300
 """Drivers looked at, nearest to the mall first; whoever was told something is looked at in any case."""
 TRIED, AHEAD = 20, 2
 """Drivers tried for an order, and trips planned ahead of each."""
+MATES = 0
+"""Nobody is tried for what they carry beside those: with ten orders' drivers more, plans took longer and trips were
+emptier (saturday-rush: 2.52 orders a trip for 2.67, 99.1 % in time for 99.3)."""
 HORIZON_MS = 45 * 60_000
 UNSERVED_MS = 30_000 * 60_000
 """Dearer than any lateness: an order that is late already is still delivered."""
@@ -119,7 +122,7 @@ def settings_of(rules: AutopilotRules) -> PlanSettings:
     return PlanSettings(
         horizon_ms=HORIZON_MS, look_ms=rules.look_ms, trip_orders=rules.trip_orders, trips_ahead=AHEAD,
         driver_minute=DRIVER_WEIGHT, late_weight=LATE_WEIGHT, told_ms=round(TOLD_MIN * 60_000),
-        unserved_ms=UNSERVED_MS, multi_pickup_ms=NO_LEG_MS, effort=60, drivers_tried=TRIED,
+        unserved_ms=UNSERVED_MS, multi_pickup_ms=NO_LEG_MS, effort=60, drivers_tried=TRIED, mates_tried=MATES,
         explained=False,
     )  # fmt: skip
 
