@@ -205,7 +205,7 @@ async def test_a_whole_trip_is_accepted_at_once_and_what_changed_meanwhile_is_na
     await floor.ask(
         """order_id => {
       const accept = document.querySelector('[data-act="accept-trip"]');
-      accept.dataset.orders = accept.dataset.orders.replace(new RegExp(order_id + '@\\d+'), order_id + '@999');
+      accept.dataset.orders = accept.dataset.orders.replace(new RegExp(order_id + '@[0-9]+'), order_id + '@999');
       accept.click();
     }""",
         orders[2],
