@@ -49,6 +49,17 @@ async def kpis(mall_id: models.Id | None = None) -> Response:
 
 
 @router.get(
+    "/expected",
+    dependencies=[needs("viewer")],
+    responses={200: {"model": models.Outlook}, 404: {"model": models.Problem}},
+    summary="Orders a mall is likely to be asked for next",
+)
+async def expected(mall_id: Annotated[models.Id, Query()]) -> Response:
+    """From what was placed so far, younger orders counting more; plans may rest on it, nothing is promised by it."""
+    return respond(await ask("expected", {"mall_id": mall_id}))
+
+
+@router.get(
     "/learned",
     dependencies=[needs("viewer")],
     responses={200: {"model": models.Lessons}, 404: {"model": models.Problem}},

@@ -436,6 +436,17 @@ class Kpis(BaseModel):
     eta_error_ms: int | None = Field(default=None, description="mean absolute error of the ETA said at assignment")
 
 
+class Outlook(BaseModel):
+    """Orders likely to be placed at a mall within `ahead_ms` from `at_ms`."""
+
+    mall_id: str
+    at_ms: int
+    ahead_ms: int
+    orders: int
+    seen: int = Field(description="orders of the mall that this rests on")
+    stores: dict[str, int] = Field(description="of them by store, most first; an order of two stores counts at both")
+
+
 class AutopilotWorker(BaseModel):
     """How the looks at a mall go; `message` says what is wrong when not `ok`."""
 
@@ -443,6 +454,16 @@ class AutopilotWorker(BaseModel):
     last_look_ms: int | None
     plan_ms: float | None = Field(description="what its last plan took")
     message: str | None
+    road_share: float | None = Field(default=None, description="of its last plan's driving times, those of roads, 0-1")
+
+
+class Routing(BaseModel):
+    """Where driving times of plans come from now: the routing server while it answers, else the model."""
+
+    source: Literal["model", "osrm", "valhalla"]
+    since_ms: int
+    last_error: str
+    last_error_ms: int | None
 
 
 class AutopilotOfMall(BaseModel):
@@ -451,6 +472,7 @@ class AutopilotOfMall(BaseModel):
     mall_id: str
     rules: AutopilotRules
     worker: AutopilotWorker
+    routing: Routing | None = Field(default=None, description="nothing when no routing server is set")
 
 
 class AutopilotDone(AutopilotOfMall):

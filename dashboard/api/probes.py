@@ -37,6 +37,11 @@ STREAMER_WORDS = {
     "autopilot_build_seconds": "How long the loop made a problem of the floor.",
     "autopilot_decide_seconds": "How long the loop decided what follows from a plan.",
     "autopilot_search_seconds": "How long the planning process searched.",
+    "routing_requests_total": "Requests to the routing server.",
+    "routing_failures_total": "Requests the routing server did not answer, by what was wrong.",
+    "routing_cells_total": "Driving times in plans, by where they came from.",
+    "routing_rests_total": "Times the routing server was left alone for a while.",
+    "routing_on_model": "1 while plans rest on the model because the routing server does not answer.",
 }
 
 Metric = tuple[str, str, str, list[tuple[str, float]]]
@@ -65,7 +70,8 @@ def probes(link: Link, feed: Feed, relay: Relay, answered: Counter[int]) -> APIR
             return _json({"status": "not ready", "reason": "the streamer cannot be reached"}, 503)
         if not reply.body.get("journal_writable"):
             return _json({"status": "not ready", "reason": "the journal cannot be written"}, 503)
-        return _json({"status": "ready"})
+        routing = reply.body.get("routing")
+        return _json({"status": "ready"} if routing is None else {"status": "ready", "routing": routing})
 
     @router.get("/version")
     async def show_version() -> Response:

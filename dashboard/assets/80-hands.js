@@ -211,7 +211,7 @@ window.mallard = window.mallard || {};
       const undone = outcome.intent.action === 'undo' ? outcome.intent.command_id : null;
       this.done = this.done.filter((id) => id !== undone);
       if (undone) window.dash_clientside.set_props('notes', { hideNotifications: [`done-${undone}`] }); // its offer to undo
-      else if (outcome.command_id) this.done.push(outcome.command_id);
+      else if (outcome.command_id) this.done.push(...outcome.command_id.split(',')); // of a trip there are several
       window.dash_clientside.set_props('reason', { value: '' });
       if (this.choice?.order_id === outcome.intent.order_id) this.choose(null);
     }
@@ -239,6 +239,7 @@ window.mallard = window.mallard || {};
       const acts = {
         commit: () => this.decide({ action: about.verb, order_id: about.order, driver_id: about.driver, expected_version: Number(about.version) }),
         accept: () => this.accept(about.order, about.driver),
+        'accept-trip': () => this.decide({ action: 'accept_trip', orders: about.orders, driver_id: about.driver }),
         autopilot: () => set('autopilot-ask', { mall_id: mallard.firstMall(), ...this.#moment() }),
         trips: () => mallard.map.showTrips(!mallard.map.trips.all),
         'drop-choice': () => this.choose(null),

@@ -16,7 +16,7 @@ from dashboard.figures.places import Places
 from dashboard.panels.candidates import Ranking, candidates_panel
 from dashboard.panels.driver import driver_panel
 from dashboard.panels.inspector import gone, nothing_selected
-from dashboard.panels.mall import mall_panel
+from dashboard.panels.mall import Outlook, mall_panel
 from dashboard.panels.order import order_details, order_panel
 from dashboard.panels.pieces import note, section
 from dashboard.panels.timeline import timeline
@@ -114,11 +114,12 @@ async def _driver(driver_id: str, offset_ms: int) -> Component:
 
 
 async def _mall(mall_id: str, at_ms: int, offset_ms: int) -> Component:
-    places, kpis, orders = await asyncio.gather(
+    places, expected, kpis, orders = await asyncio.gather(
         ask_places(),
+        ask("expected", Outlook, mall_id=mall_id),
         ask("kpis", Kpis, mall_id=mall_id),
         ask("orders", OrderList, mall_id=mall_id, status=[*QUEUED, *GIVEN], limit=500),
     )
     if places is None or kpis is None or mall_id not in places.malls:
         return gone("mall", mall_id, UNREACHABLE)
-    return mall_panel(places.malls[mall_id], kpis, orders.items if orders else (), at_ms, offset_ms)
+    return mall_panel(places.malls[mall_id], kpis, orders.items if orders else (), at_ms, offset_ms, expected)

@@ -51,7 +51,7 @@ def advice_block(
             html.P(sentence(order, names, timezone, offset_ms, now_ms, late)),
             *_cost(advice),
             *_trip(order, mates, timezone, offset_ms),
-            *_accept(order, advice, names, why_not),
+            *_accept(order, advice, mates, names, why_not),
         ],
         className="advice",
         tabIndex=0,
@@ -147,12 +147,38 @@ def _stop(order_id: str, stop: OrderView | None, own: str, timezone: str, offset
     return html.Li([name, promise, html.Time(formats.clock(eta_ms, timezone, offset_ms))])
 
 
-def _accept(order: OrderView, advice: Advice, names: Mapping[str, str], why_not: str) -> list[Component]:
-    """The button that accepts: its effect is shown first, and what is shown is what is committed."""
+def trip_of(order: OrderView, mates: Sequence[OrderView]) -> list[OrderView]:
+    """The orders of the suggested trip that nobody has yet and that are meant for the same driver, by drop-off."""
+    advice, known = order.advice, {one.id: one for one in (order, *mates)}
+    if advice is None or advice.driver_id is None:
+        return []
+    found = [known[one] for one in advice.trip if one in known]
+    return [
+        one
+        for one in found
+        if one.status in QUEUED and one.advice is not None and one.advice.driver_id == advice.driver_id
+    ]
+
+
+def _accept_trip(order: OrderView, mates: Sequence[OrderView], name: str, why_not: str) -> list[Component]:
+    """The button that gives the whole trip out, each order at the version that is shown."""
+    trip = trip_of(order, mates)
+    if order.advice is None or len(trip) < 2:
+        return []
+    orders = ",".join(f"{one.id}@{one.version}" for one in trip)
+    label = f"Accept the trip: {formats.count(len(trip), 'order')} to {name}"
+    return [act_button("accept-trip", label, why_not=why_not, orders=orders, driver=order.advice.driver_id or "")]
+
+
+def _accept(
+    order: OrderView, advice: Advice, mates: Sequence[OrderView], names: Mapping[str, str], why_not: str
+) -> list[Component]:
+    """The buttons that accept. Of one order the effect is shown first, and what is shown is what is committed."""
     if advice.driver_id is None:
         return []
     name = names.get(advice.driver_id, advice.driver_id)
     label = f"Do not wait: give it to {name}" if advice.word == "waits" else f"Accept: give it to {name}"
     facts = {"order": order.id, "driver": advice.driver_id}
     look = "primary" if advice.word == "suggested" else ""
-    return [html.Div([act_button("accept", label, key="y", why_not=why_not, look=look, **facts)], className="actions")]
+    accept = act_button("accept", label, key="y", why_not=why_not, look=look, **facts)
+    return [html.Div([accept, *_accept_trip(order, mates, name, why_not)], className="actions")]

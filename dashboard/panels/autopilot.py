@@ -57,6 +57,15 @@ class Worker(Struct, frozen=True):
     last_look_ms: int | None = None
     plan_ms: float | None = None
     message: str | None = None
+    road_share: float | None = None
+
+
+class Routing(Struct, frozen=True):
+    """Where plans' driving times come from now; the model, when the routing server does not answer."""
+
+    source: str = "model"
+    since_ms: int = 0
+    last_error: str = ""
 
 
 class MallAutopilot(Struct, frozen=True):
@@ -65,6 +74,7 @@ class MallAutopilot(Struct, frozen=True):
     mall_id: str
     rules: AutopilotRules
     worker: Worker = Worker()
+    routing: Routing | None = None
 
 
 class Autopilots(Struct, frozen=True):
@@ -205,7 +215,20 @@ def worker_words(item: MallAutopilot | None, timezone: str, offset_ms: int, why_
         said.append(note(f"It has stopped: {formats.sentence(worker.message or 'no reason given')}", "late"))
     elif worker.message:
         said.append(note(formats.sentence(worker.message)))
-    return [*said, *([note(why_not)] if why_not else [])]
+    return [*said, *_road_words(item, timezone, offset_ms), *([note(why_not)] if why_not else [])]
+
+
+def _road_words(item: MallAutopilot, timezone: str, offset_ms: int) -> list[Component]:
+    """Where its driving times come from, where a routing server is set."""
+    routing = item.routing
+    if routing is None:
+        return []
+    if routing.source == "model":
+        since = formats.clock(routing.since_ms, timezone, offset_ms)
+        why = f": {routing.last_error}" if routing.last_error else ""
+        return [note(f"Driving times are the model's since {since}, not of roads{why}", "late")]
+    share = f", {item.worker.road_share:.0%} of its last plan" if item.worker.road_share is not None else ""
+    return [note(f"Driving times are of roads ({routing.source}){share}.")]
 
 
 def form_of(rules: AutopilotRules) -> Form:

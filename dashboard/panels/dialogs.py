@@ -43,6 +43,29 @@ def done_note(intent: Mapping[str, str], command_id: str) -> dict[str, object]:
     }
 
 
+def trip_note(intent: Mapping[str, str], command_ids: str, outcome: Mapping[str, object]) -> dict[str, object]:
+    """What came of each order of a trip that was accepted, with an Undo for each that was given out."""
+    refused = outcome.get("refused")
+    refused = refused if isinstance(refused, Mapping) else {}
+    orders = [one.rpartition("@")[0] for one in intent["orders"].split(",")]
+    given = [order_id for order_id in orders if order_id not in refused]
+    name = intent.get("driver_name") or intent["driver_id"]
+    lines: list[Component] = [
+        html.Div([html.Span(f"{order_id} assigned to {name}."), act_button("undo", "Undo", command=command_id)])
+        for order_id, command_id in zip(given, command_ids.split(","), strict=False)
+    ]
+    lines += [html.Div(f"{order_id} stays in the queue: {refusal(refused[order_id])}") for order_id in refused]
+    return {
+        "action": "show",
+        "id": f"trip-{intent['key']}",
+        "title": f"{len(given)} of {len(orders)} orders of the trip given to {name}",
+        "message": html.Div(lines, className="trip-done"),
+        "color": "red" if refused else "teal",
+        "autoClose": False if refused else UNDO_MS,
+        "withBorder": True,
+    }
+
+
 def done_words(intent: Mapping[str, str]) -> str:
     """What was done, as a sentence."""
     action, driver = intent["action"], intent.get("driver_name") or intent.get("driver_id", "")

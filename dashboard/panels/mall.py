@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from dash import html
 from dash.development.base_component import Component
+from msgspec import Struct
 
 from dashboard import formats
 from dashboard.figures.places import MallShape, Places
@@ -16,9 +17,24 @@ from streamer.core.kpis import Kpis
 from streamer.core.orders import GIVEN, QUEUED
 from streamer.core.views import OrderView
 
+MOST_STORES = 3
+"""Of the stores that are expected to be asked most."""
 
-def mall_panel(mall: MallShape, kpis: Kpis, orders: Sequence[OrderView], now_ms: int, offset_ms: int) -> Component:
-    """The inspector for a mall. `orders` are its open ones; `now_ms` is the floor's time."""
+
+class Outlook(Struct, frozen=True):
+    """Orders likely to be placed within `ahead_ms`, by store; `seen` is how many this rests on."""
+
+    ahead_ms: int
+    orders: int
+    seen: int
+    stores: dict[str, int]
+
+
+def mall_panel(
+    mall: MallShape, kpis: Kpis, orders: Sequence[OrderView], now_ms: int, offset_ms: int,
+    expected: Outlook | None = None,
+) -> Component:  # fmt: skip
+    """The inspector for a mall. `orders` are its open ones; `now_ms` is the floor's time; `expected` what may come."""
     here = Places({mall.id: mall})
     return html.Article(
         [
@@ -26,6 +42,7 @@ def mall_panel(mall: MallShape, kpis: Kpis, orders: Sequence[OrderView], now_ms:
             facts(
                 [
                     ("Open orders", f"{kpis.open}, {kpis.unassigned} without a driver"),
+                    ("Expected", outlook_words(expected, here)),
                     ("At risk, late", f"{kpis.at_risk}, {kpis.late}"),
                     ("Drivers", f"{kpis.free} free, {kpis.busy} busy, {kpis.silent} silent"),
                     ("Orders per trip", f"{kpis.orders_per_trip:.2f}" if kpis.orders_per_trip is not None else "–"),
@@ -38,6 +55,16 @@ def mall_panel(mall: MallShape, kpis: Kpis, orders: Sequence[OrderView], now_ms:
         className="card",
         **attributes({"data-mall": mall.id}),
     )
+
+
+def outlook_words(expected: Outlook | None, places: Places) -> str:
+    """`About 12 orders in the next 30 min, most at Macy's (4), Zara (3)`."""
+    if expected is None or not expected.seen:
+        return "–"
+    most = [f"{places.store_name(store)} ({count})" for store, count in [*expected.stores.items()][:MOST_STORES]]
+    where = f", most at {', '.join(most)}" if len(expected.stores) > 1 else ""
+    ahead = formats.minutes(expected.ahead_ms)
+    return f"About {formats.count(expected.orders, 'order')} in the next {ahead}{where}"
 
 
 def waiting_by_store(orders: Sequence[OrderView], now_ms: int) -> list[tuple[str, int, int, int]]:

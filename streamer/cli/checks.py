@@ -12,11 +12,14 @@ import msgspec
 import typer
 from msgspec import Meta, Struct
 
+from streamer.cli.run import read_config
 from streamer.cli.shown import DEFAULT_DATA, DataOption, JsonOption, measuring
 from streamer.core.errors import ConfigurationError
-from streamer.edge.doctor import examine
+from streamer.edge.doctor import check_routing, examine
 from streamer.edge.journal import audit
 from streamer.edge.journal.database import JournalReader
+from streamer.edge.recordings.fixtures import demo_malls_path
+from streamer.edge.server import read_malls
 
 audit_app = typer.Typer(help="The audit chain of commands, orders and log-ins.", no_args_is_help=True)
 
@@ -25,10 +28,17 @@ def doctor(
     data: DataOption = DEFAULT_DATA,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the dashboard.")] = 8050,
     ingest_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the sockets.")] = 8765,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="That of serve: its routing server is asked, too.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check configuration, versions, disk, database settings and security; exit 1 if anything is wrong."""
     findings = examine(data, (port, ingest_port))
+    if config is not None:
+        file = read_config(config)
+        mall = next(iter(read_malls(Path(file.malls) if file.malls else demo_malls_path()).malls.values()))
+        findings += check_routing(file.routing, mall.lat, mall.lng)
     if as_json:
         print(msgspec.json.encode(findings).decode())
     else:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +29,8 @@ POLICIES: dict[str, Callable[[Problem, int], Plan]] = {
 }
 NEAR_MS = 2 * MINUTE_MS
 """Restaurants that `--multi-pickup` lets share a trip are no further from its first: a walk through a large mall."""
+TRIP_MS = 3 * MINUTE_MS
+"""What a trip saved is worth with `--multi-pickup`, in a customer's waiting: a mall lives by how full trips are."""
 
 FIGURES = (
     ("orders", "orders", "{:,}"),
@@ -80,7 +83,9 @@ def play_days(
         ConfigurationError: a directory holds no instance.
     """
     instances = _read_all(directories)
-    settings = PlanSettings(look_ms=look_min * MINUTE_MS, effort=effort, multi_pickup_ms=NEAR_MS if multi_pickup else 0)
+    settings = PlanSettings(look_ms=look_min * MINUTE_MS, effort=effort)
+    if multi_pickup:
+        settings = replace(settings, multi_pickup_ms=NEAR_MS, trip_ms=TRIP_MS)
     evaluated: list[Evaluated] = []
     for instance in instances:
         played, metrics = _play(instance, settings, POLICIES[policy], seed)

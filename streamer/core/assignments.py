@@ -53,6 +53,7 @@ class Assignments:
     ) -> None:
         """Gives an order to a driver, out of the hands of whoever had it, under a new assignment number."""
         on_board, coming_back = order.status in ON_BOARD, order.status in COMING_BACK
+        self._waited_for_nothing(order, at_ms)
         self._take_from_route(order)
         self.state.assignments += 1
         number = self.state.assignments
@@ -76,6 +77,7 @@ class Assignments:
     ) -> None:
         """Takes an order out of its driver's hands: unassigned, declined or cancelled."""
         changed = {"driver_id": ""} if order.driver_id else {}
+        self._waited_for_nothing(order, at_ms)
         self._take_from_route(order)
         order.driver_id = order.assignment = order.arrived_pickup_ms = None
         order.pinned = False
@@ -85,6 +87,11 @@ class Assignments:
         else:
             order.eta_pickup_ms = order.eta_dropoff_ms = order.eta_low_ms = order.eta_high_ms = None
             order.risk = "on_time"
+
+    def _waited_for_nothing(self, order: Order, at_ms: int) -> None:
+        """A driver stood at the counter for an order it then loses: that wait counts, although no pick-up ends it."""
+        if order.status == "arrived_at_pickup" and order.arrived_pickup_ms is not None:
+            self.tally(order.mall_id).wait_ms += at_ms - order.arrived_pickup_ms
 
     def lapse(self, order: Order, at_ms: int, actor: str) -> list[Output]:
         """An offer of `actor` that nobody answered: the order goes back, and its driver is not asked for it again."""

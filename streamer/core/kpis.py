@@ -39,7 +39,7 @@ class Kpis(Struct):
     click_to_door_ms: int | None = None
     """Placed to delivered, median."""
     wait_at_store_ms: int | None = None
-    """Arrival at the store to pick-up, mean."""
+    """Drivers' waiting at stores a pick-up: from arrival to pick-up, or to where the order was taken back unready."""
     eta_inside_share: float | None = None
     """Delivered within the interval that was said when the order was assigned, share, 0-1; meant to be 0.8."""
     eta_error_ms: int | None = None

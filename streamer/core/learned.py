@@ -7,7 +7,7 @@ from msgspec import Struct, field
 
 from streamer.core.estimates import Moments, Quantiles
 
-ASSIGNED_PRIOR, ABOARD_PRIOR = (-1.2, 3.0), (-1.6, 1.6)
+ASSIGNED_PRIOR, ABOARD_PRIOR = (-1.5, 4.5), (-1.5, 1.5)
 """Where 80 % of misses lie before a mall has any of its own, in predicted standard deviations. A normal one would lie
 within 1.28; but the parts go wrong together, and until it leaves the mall a trip may still grow (assumed)."""
 

@@ -109,7 +109,8 @@ class Loads:
     def _timed(self, sequence: Orders) -> Load:
         orders, legs, half_ms = self._orders, self._legs, self._service.dropoff_ms // 2
         stores, gather_ms, ready_ms = self._gathered(sequence)
-        here, time_ms, weight, constant_ms, relaxed_ms = stores[-1], 0, 0.0, 0.0, UNBOUNDED_MS
+        here, time_ms, weight, relaxed_ms = stores[-1], 0, 0.0, UNBOUNDED_MS
+        constant_ms = self.trip_ms(sequence)
         offsets_ms: list[int] = []
         for o in sequence:
             order = orders[o]
@@ -124,6 +125,11 @@ class Loads:
             sequence, tuple(sorted(sequence)), stores[0], here, gather_ms, ready_ms, time_ms, tuple(offsets_ms),
             weight, constant_ms, relaxed_ms,
         )  # fmt: skip
+
+    def trip_ms(self, orders: Iterable[int]) -> float:
+        """The price of a trip; one that is only expected costs no more than its orders weigh."""
+        trip_ms = self._settings.trip_ms
+        return trip_ms * min(1.0, max(self._orders[o].weight for o in orders)) if trip_ms else 0.0
 
     def _gathered(self, sequence: Orders) -> tuple[list[int], int, int]:
         """The stores in turn, the time through all of them, and the earliest leaving of the last.

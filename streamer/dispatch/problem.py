@@ -71,8 +71,12 @@ class PlanSettings(Struct, frozen=True, forbid_unknown_fields=True):
     trip_orders: int = 5
     trips_ahead: int = 3
     drivers_tried: int = 10
+    mates_tried: int = 10
+    """Orders of other stores near enough to share a trip whose drivers are tried beside; 0: only who is there first."""
     driver_minute: Weight = 0.1
     """What a minute of a driver's driving and collecting is worth in minutes of one customer's waiting."""
+    trip_ms: int = 0
+    """What a trip costs on top of its driving, in one customer's waiting: what filling trips is worth."""
     late_weight: Weight = 4.0
     """A minute past due on top of the waiting it is: a promise is broken."""
     told_ms: int = 60_000

@@ -72,3 +72,24 @@ class Reach:
 
 def _start(driver: PlanDriver) -> int:
     return driver.place if driver.heading == NOWHERE else driver.heading
+
+
+def mates(problem: Problem, orders: Sequence[PlanOrder]) -> list[frozenset[int]]:
+    """For each order those it may well share a trip with: all of its store, and of the stores near enough to share
+    trips the `mates_tried` whose counters and doors are nearest to its own.
+    """
+    at_store: dict[int, list[int]] = {}
+    for o, order in enumerate(orders):
+        at_store.setdefault(order.pickups[0], []).append(o)
+    own = [at_store[order.pickups[0]] for order in orders]
+    near_ms, most = problem.settings.multi_pickup_ms, problem.settings.mates_tried
+    if not near_ms or not most or not orders:
+        return [frozenset(found) for found in own]
+    stores, doors = [order.pickups[0] for order in orders], [order.dropoff for order in orders]
+    walks_ms, ways_ms = problem.legs[np.ix_(stores, stores)], problem.legs[np.ix_(doors, doors)]
+    apart_ms = np.where(np.minimum(walks_ms, walks_ms.T) <= near_ms, walks_ms + ways_ms, NEVER)
+    nearest = np.argsort(apart_ms, axis=1, kind="stable")[:, :most]
+    return [
+        frozenset((*own[o], *(int(other) for other in nearest[o] if apart_ms[o, other] < NEVER)))
+        for o in range(len(orders))
+    ]

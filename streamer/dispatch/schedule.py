@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from streamer.dispatch.loads import Load, Loads, Orders
 from streamer.dispatch.problem import NOWHERE, PlanOrder, Problem
-from streamer.dispatch.reach import Reach
+from streamer.dispatch.reach import Reach, mates
 
 NOBODY = -1
 BARE_MS = 1e12
@@ -61,9 +61,7 @@ class Schedule:
         self._old_carriers: dict[int, int] = {}
         self.kept_ms = self.cost_ms
         self._reach = Reach(problem, self.orders)
-        self._at_store: dict[int, list[int]] = {}
-        for o, order in enumerate(self.orders):
-            self._at_store.setdefault(order.pickups[0], []).append(o)
+        self._mates = mates(problem, self.orders)
 
     def _heading(self, d: int) -> int:
         """Where a driver is under way to, if anything is left to collect there."""
@@ -273,9 +271,13 @@ class Schedule:
     # ------------------------------------------------------------ who to ask
 
     def tried(self, o: int) -> list[int]:
-        """The drivers worth trying for an order: who could be there first, who was told, and who collects there."""
+        """The drivers worth trying for an order: who could be there first, who was told, and who may share a trip."""
         only = self._only[o]
         if only != NOBODY:
             return [only] if only < len(self.drivers) else []
-        there = {self.carrier[other] for other in self._at_store[self.orders[o].pickups[0]]}
+        there = {self.carrier[other] for other in self._mates[o]}
         return sorted({*self._reach.drivers(o), *there, self.told[o]} - {NOBODY})
+
+    def are_mates(self, o: int, other: int) -> bool:
+        """Whether whoever carries `other` is worth trying for `o`, however far away."""
+        return other in self._mates[o]

@@ -113,9 +113,8 @@ def insert(schedule: Schedule, orders: Iterable[int], *, ask_all: bool = False) 
         d = best_rank[2]
         schedule.assign(best, d, options[best][d])
         pending.remove(best)
-        store = schedule.orders[best].pickups[0]
         for o in pending:
-            if d in options[o] or schedule.orders[o].pickups[0] == store:
+            if d in options[o] or schedule.are_mates(o, best):
                 option = schedule.option(o, d)
                 if option is None:
                     options[o].pop(d, None)

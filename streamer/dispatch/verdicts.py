@@ -2,8 +2,8 @@
 
 It must not change the plan. Terms are minutes of one customer's waiting, weighted, and sum to the order's cost:
 `wait` at its store after it was ready, for the driver or the others of its trip; `detour` on the way to its door for
-the doors before; `lateness` past due; `drive`, its share of the driver's work; `change`, that another driver was told;
-`doubt`, that the driver may be further away than it looks.
+the doors before; `lateness` past due; `drive`, its share of the driver's work; `trip`, its share of what a trip costs;
+`change`, that another driver was told; `doubt`, that the driver may be further away than it looks.
 """
 
 from collections.abc import Set as AbstractSet
@@ -62,6 +62,7 @@ def _terms(schedule: Schedule, d: int, number: int, o: int) -> dict[str, float]:
         "detour": order.weight * (dropoff_ms - order.earliest_ms - wait_ms),
         "lateness": settings.late_weight * order.weight * max(0, dropoff_ms - order.due_ms),
         "drive": settings.driver_minute * work_ms / len(load.orders),
+        "trip": schedule.loads.trip_ms(load.orders) / len(load.orders),
         "change": schedule.change_ms(o, d),
         "doubt": order.weight * schedule.drivers[d].doubt_ms,
     }

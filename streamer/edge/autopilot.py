@@ -7,7 +7,7 @@ engine like anybody's, and refused where the floor has moved on meanwhile. A rep
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 from msgspec import Struct
@@ -16,11 +16,13 @@ from msgspec.structs import replace
 from streamer.core.events import Output, PlanMade, Refused
 from streamer.core.settings import AutopilotMode, AutopilotRules
 from streamer.dispatch.decide import Decision, Look
-from streamer.dispatch.floor import problem_of
+from streamer.dispatch.floor import laid_out
+from streamer.dispatch.ground import Ways, on_roads
 from streamer.dispatch.problem import Plan, Problem
 from streamer.edge.measures import Histogram
 from streamer.edge.runner import Runner
 from streamer.edge.solver import NoPlanError, Solver
+from streamer.edge.travel_http import RoadTimes
 
 log = structlog.get_logger("autopilot")
 
@@ -31,9 +33,6 @@ TURN_S = 0.003
 ON_LOOP_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25)
 SEARCH_BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-Roads = Callable[[str, Problem], Awaitable[Problem]]
-"""Puts better travel times into the problem of a mall, or gives it back as it was when there are none in time."""
-
 
 class Health(Struct):
     """How the looks at one mall go. `plan_ms` is what its last plan took; `message` says why there was none."""
@@ -42,6 +41,8 @@ class Health(Struct):
     last_look_ms: int | None = None
     plan_ms: float | None = None
     message: str | None = None
+    road_share: float | None = None
+    """Of the legs of its last plan, those that are of roads, 0-1; the rest is the model's. None: no server is set."""
 
 
 class LookTally:
@@ -71,10 +72,11 @@ class Autopilot:
 
     def __init__(
         self, runner: Runner, mode: AutopilotMode | None = None, may_decide: bool = True,
-        solver: Solver | None = None, roads: Roads | None = None,
+        solver: Solver | None = None, roads: RoadTimes | None = None,
     ) -> None:  # fmt: skip
         """`mode` is for malls where nobody has set one, in this run; None: that of the journal's settings. Unless it
         `may_decide`, it only ever suggests, as on a recording, which has its own decisions.
+        Plans rest on the times of `roads`, where these answer.
         """
         self.runner = runner
         self.tally = LookTally()
@@ -82,7 +84,7 @@ class Autopilot:
         self.solver = solver or Solver()
         self.health = {mall_id: Health() for mall_id in runner.engine.floor.malls}
         self._mode = mode
-        self._roads = roads
+        self.roads = roads
         self._seen: dict[str, tuple[int, AutopilotRules]] = {}
 
     def rules(self, mall_id: str) -> AutopilotRules:
@@ -116,8 +118,10 @@ class Autopilot:
             await asyncio.sleep(POLL_S)
 
     async def close(self) -> None:
-        """End the planning process."""
+        """End the planning process, and let go of the routing server."""
         await asyncio.to_thread(self.solver.close)
+        if self.roads is not None:
+            await self.roads.close()
 
     async def look(self, mall_id: str) -> None:
         """One look at one mall; whatever goes wrong is logged and counted, and the floor goes on."""
@@ -142,12 +146,12 @@ class Autopilot:
         """Returns the milliseconds its plan took; None when there was nothing to plan."""
         rules, took_s = self.rules(mall_id), None
         with _Timed(self.tally.build_s):
-            problem = problem_of(self.runner.engine, mall_id, self._at_ms(), rules)
+            problem, ways = laid_out(self.runner.engine, mall_id, self._at_ms(), rules)
         self.tally.orders, self.tally.drivers = len(problem.orders), len(problem.drivers)
         plan = Plan({}, (), 0.0)
         if problem.orders:
-            if self._roads is not None:
-                problem = await self._roads(mall_id, problem)
+            if self.roads is not None:
+                problem = await self._on_roads(mall_id, problem, ways, self.roads)
             plan, took_s = await self.solver.solve(problem)
             self.tally.search_s.add(took_s)
         # What is decided is decided about the floor as it is now, under the rules it now has.
@@ -157,6 +161,13 @@ class Autopilot:
             if rules == self.rules(mall_id) and not self.runner.full:
                 self._hand_in(mall_id, rules, decision)
         return None if took_s is None else round(1000 * took_s, 1)
+
+    async def _on_roads(self, mall_id: str, problem: Problem, ways: Ways, roads: RoadTimes) -> Problem:
+        """The problem by roads, as far as the server says in time; the floor is not held up meanwhile."""
+        wanted = ways.wanted()
+        road_ms, is_road = await roads.road_ms(ways.points, wanted)
+        self.health[mall_id].road_share = round(float(is_road.sum()) / max(1, int(wanted.sum())), 3)
+        return on_roads(problem, ways, road_ms, is_road)
 
     async def _decide(self, mall_id: str, problem: Problem, plan: Plan, rules: AutopilotRules) -> Decision:
         """Costing some hundred orders takes a tenth of a second: so much in one piece would hold up every ping."""

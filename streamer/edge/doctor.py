@@ -3,6 +3,7 @@
 It must not mend anything itself, nor print: the command line does.
 """
 
+import asyncio
 import errno
 import importlib.metadata
 import re
@@ -25,6 +26,7 @@ from streamer.edge.journal.mark import read_mark
 from streamer.edge.journal.recovery import first_state
 from streamer.edge.posture import check_posture
 from streamer.edge.recordings.fixtures import FixtureError, FixtureReader, find_fixture, fixture_names, read_companion
+from streamer.edge.travel_http import RoutingRules, try_roads
 
 DISTRIBUTION = "mallard-dispatch"
 MIN_PYTHON = (3, 11)
@@ -54,6 +56,16 @@ def examine(directory: Path, ports: Sequence[int], host: str = "127.0.0.1") -> l
         *check_fixtures(DEMO_FIXTURES),
         *(check_port(host, port, running) for port in ports),
     ]
+
+
+def check_routing(rules: RoutingRules, lat: float, lng: float) -> list[Finding]:
+    """Whether the routing server, if one is set, knows a way near a mall; without it plans go by the model."""
+    if rules.kind == "model":
+        return []
+    status, is_road = asyncio.run(try_roads(rules, lat, lng))
+    said = status.last_error or ("answers" if is_road else f"knows no way near {lat:.4f}, {lng:.4f}")
+    fix = f"start {rules.kind} at {rules.url}, or take [routing] out of the configuration; plans go by the model until"
+    return [judged("routing", is_road, f"{rules.kind} at {rules.url}: {said}", fix)]
 
 
 def check_python(version: tuple[int, int] = (sys.version_info[0], sys.version_info[1])) -> Finding:

@@ -47,7 +47,7 @@ from streamer.edge.rooms.gallery import Gallery
 from streamer.edge.rooms.keeper import Keeper
 from streamer.edge.runner import Runner
 from streamer.edge.sockets import serve_sockets
-from streamer.edge.travel_http import RoutingRules
+from streamer.edge.travel_http import RoadTimes, RoutingRules
 from streamer.edge.wire import Close
 
 log = structlog.get_logger("server")
@@ -66,7 +66,7 @@ class Streamer:
 
     def __init__(
         self, runner: Runner, accounts: Accounts, secret: str, sign: Sign | None = None, origins: tuple[str, ...] = (),
-        mode: AutopilotMode | None = None, rooms: RoomDesk | None = None,
+        mode: AutopilotMode | None = None, rooms: RoomDesk | None = None, routing: RoutingRules | None = None,
     ) -> None:  # fmt: skip
         """`origins` are those of pages that may open driver sockets; a page also needs a token.
 
@@ -76,7 +76,9 @@ class Streamer:
         """
         self.runner = runner
         self.accounts = accounts
-        self.autopilot = Autopilot(runner, mode, may_decide=sign is None or sign.mode == "live")
+        by_roads = routing is not None and routing.kind != "model"
+        roads = RoadTimes(routing, runner.engine.planner.travel) if routing is not None and by_roads else None
+        self.autopilot = Autopilot(runner, mode, may_decide=sign is None or sign.mode == "live", roads=roads)
         self.feed = Feed(runner, sign, self.autopilot.mode)
         wall = WallClock()
         self.pulse = Pulse()
@@ -191,7 +193,10 @@ async def run_live(options: LiveOptions, beside: Callable[[Streamer], Awaitable[
         runner = Runner(recovered.engine, journal, WallClock(), recovered.snapshot_seq)
         secret = link_secret(options.data)
         rooms = RoomDesk(runner, Keeper(secret), Gallery(options.fixtures), options.data)
-        streamer = Streamer(runner, accounts, secret, origins=options.origins, mode=options.autopilot, rooms=rooms)
+        streamer = Streamer(
+            runner, accounts, secret, origins=options.origins, mode=options.autopilot, rooms=rooms,
+            routing=options.routing,
+        )  # fmt: skip
     except BaseException:
         journal.close()
         accounts.close()

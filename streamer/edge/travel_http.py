@@ -20,6 +20,7 @@ import structlog
 from msgspec import Meta, Struct, field
 from numpy.typing import NDArray
 
+from streamer.core.settings import TravelRules
 from streamer.core.travel import Travel
 
 log = structlog.get_logger("routing")
@@ -140,18 +141,53 @@ class RoadTimes:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of all connections."""
         await self._client.aclose()
 
     async def legs(self, points: Sequence[Point]) -> Legs:
         """The times between these points, within `timeout_ms` and a little, and never an exception from outside."""
-        spots = [(round(lat * ROUNDED), round(lng * ROUNDED)) for lat, lng in points]
-        known, missing = self._known(spots)
+        spots = _spots(points)
+        own = dict.fromkeys(spots)
+        known = await self._asked(dict.fromkeys(pair for pair in product(own, own) if pair[0] != pair[1]))
+        return self._filled(points, spots, known)
+
+    async def road_ms(
+        self, points: Sequence[Point], wanted: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Milliseconds of roads between the points that are `wanted`, and which are known; shapes (points, points).
+
+        As `legs`, but asks for nothing else, and leaves what is not known to whoever asks. The loop has a turn between
+        any two rows.
+        """
+        spots = _spots(points)
+        rows = [np.flatnonzero(row).tolist() for row in wanted]
+        pairs: dict[tuple[Spot, Spot], None] = {}
+        for i, row in enumerate(rows):
+            pairs.update(dict.fromkeys((spots[i], spots[j]) for j in row if spots[i] != spots[j]))
+            await asyncio.sleep(0)
+        known = await self._asked(pairs)
+        matrix, is_road = np.zeros(wanted.shape, np.int64), np.zeros(wanted.shape, np.bool_)
+        for i, row in enumerate(rows):
+            for j in row:
+                leg_ms = 0 if spots[i] == spots[j] else known.get((spots[i], spots[j]))
+                if leg_ms is not None:
+                    matrix[i, j], is_road[i, j] = leg_ms, True
+            await asyncio.sleep(0)
+        self.tally.cells_model += int((wanted & ~is_road).sum())
+        return matrix, is_road
+
+    async def _asked(self, pairs: dict[tuple[Spot, Spot], None]) -> dict[tuple[Spot, Spot], int | None]:
+        """What is remembered of these pairs, and what the server says of the others."""
+        known, missing = self._known(pairs)
         self.tally.cells_cached += len(known)
         if missing and self.rules.kind != "model" and self._now_s() >= self._rest_until_s:
             fetched = await self._fetch(missing)
             self.tally.cells_fetched += len(fetched)
             known.update(fetched)
-        return self._filled(points, spots, known)
+        return known
 
     def counters(self) -> dict[str, object]:
         """The tally and status as lines for the table of counters."""
@@ -168,21 +204,21 @@ class RoadTimes:
 
     # ------------------------------------------------------------ cache
 
-    def _known(self, spots: list[Spot]) -> tuple[dict[tuple[Spot, Spot], int | None], list[tuple[Spot, Spot]]]:
-        """What is remembered and still fresh of all pairs, and the pairs that are not, in order."""
+    def _known(
+        self, pairs: dict[tuple[Spot, Spot], None]
+    ) -> tuple[dict[tuple[Spot, Spot], int | None], list[tuple[Spot, Spot]]]:
+        """What is remembered and still fresh of these pairs, and those that are not, in order."""
         known: dict[tuple[Spot, Spot], int | None] = {}
-        missing: dict[tuple[Spot, Spot], None] = {}
+        missing: list[tuple[Spot, Spot]] = []
         now_s = self._now_s()
-        own = dict.fromkeys(spots)
-        pairs = [(source, target) for source in own for target in own if source != target]
         for pair in pairs:
             entry = self._cache.get(pair)
             if entry is None or entry[1] <= now_s:
-                missing[pair] = None
+                missing.append(pair)
             else:
                 self._cache.move_to_end(pair)
                 known[pair] = entry[0]
-        return known, list(missing)
+        return known, missing
 
     def _remember(self, pair: tuple[Spot, Spot], leg_ms: int | None) -> None:
         self._cache[pair] = leg_ms, self._now_s() + self.rules.cached_ms / 1000
@@ -286,6 +322,17 @@ class RoadTimes:
         if self.status.source != source:
             self.status.source, self.status.since_ms = source, self._wall_ms()
             log.warning("road times from", source=source, error=self.status.last_error)
+
+
+async def try_roads(rules: RoutingRules, lat: float, lng: float) -> tuple[RoutingStatus, bool]:
+    """Asks the server once, from a place to one a kilometre north: its status, and whether it knows a way."""
+    async with RoadTimes(rules, Travel(TravelRules())) as times:
+        legs = await times.legs([(lat, lng), (lat + 0.01, lng)])
+        return times.status, legs.road > 0
+
+
+def _spots(points: Sequence[Point]) -> list[Spot]:
+    return [(round(lat * ROUNDED), round(lng * ROUNDED)) for lat, lng in points]
 
 
 def _blocks(missing: list[tuple[Spot, Spot]], chunk: int) -> list[tuple[list[Spot], list[Spot]]]:

@@ -193,6 +193,32 @@ async def test_the_block_says_what_waiting_brings_and_who_shares_the_trip(
     await floor.page.wait_for_selector(f'#inspect-main [data-order="{second}"]')
 
 
+async def test_a_whole_trip_is_accepted_at_once_and_what_changed_meanwhile_is_named(
+    open_stage: OpenFloor, stage: StagedFloor
+) -> None:
+    orders = [await stage.place(number) for number in range(3)]
+    for order_id in orders:
+        await stage.suggest(order_id, "d-1", tuple(orders))
+    floor = await open_stage()
+    await open_order(floor, orders[0])
+    await floor.page.wait_for_selector('[data-act="accept-trip"]:has-text("3 orders to Ana")')
+    await floor.ask(
+        """order_id => {
+      const accept = document.querySelector('[data-act="accept-trip"]');
+      accept.dataset.orders = accept.dataset.orders.replace(new RegExp(order_id + '@[0-9]+'), order_id + '@999');
+      accept.click();
+    }""",
+        orders[2],
+    )
+    await floor.page.wait_for_selector("text=2 of 3 orders of the trip given to Ana")
+    assert f"{orders[2]} stays in the queue" in await floor.page.inner_text(".trip-done")
+    for order_id in orders[:2]:
+        await has_driver(floor, stage, order_id, "d-1")
+    assert stage.state_of(orders[2]).driver_id is None
+    await floor.page.click('.trip-done [data-act="undo"]')
+    await has_driver(floor, stage, orders[0], None)
+
+
 async def test_a_viewer_reads_the_advice_and_cannot_accept_it(open_stage: OpenFloor, stage: StagedFloor) -> None:
     order_id = await stage.place(0)
     await stage.suggest(order_id)

@@ -140,3 +140,18 @@ def test_driver_is_told_its_route_only_when_its_stops_change(given: Bench) -> No
         told[step] = any(isinstance(output, RouteChanged) for output in given.report(step, order))
     assert [step for step in told if told[step]] == ["picked_up", "delivered"]
     assert not any(isinstance(output, RouteChanged) for output in given.do(a_report("on_break")))
+
+
+@pytest.mark.parametrize("action", ["unassign", "reassign", "cancel"])
+def test_waiting_for_an_order_that_is_taken_away_is_waiting_all_the_same(bench: Bench, action: str) -> None:
+    bench.driver("d-1")
+    bench.driver("d-2")
+    fruitless, collected = bench.place(), bench.place()
+    for order in (fruitless, collected):
+        bench.command("assign", order, "d-1")
+        bench.report("arrived_at_pickup", order)
+    bench.at_ms += 5 * MINUTE
+    bench.command(action, fruitless, "d-2" if action == "reassign" else None)
+    bench.at_ms += MINUTE
+    bench.report("picked_up", collected)
+    assert kpis(bench.engine.state, None).wait_at_store_ms == (5 + 6) * MINUTE

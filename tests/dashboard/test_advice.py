@@ -16,6 +16,7 @@ from dashboard.panels.autopilot import (
     settings_dialog,
     worker_words,
 )
+from dashboard.panels.dialogs import trip_note
 from streamer.core.events import Advice
 from streamer.core.settings import AutopilotRules
 from tests.builders import MINUTE, T0
@@ -96,6 +97,30 @@ def test_accepting_names_the_order_and_the_driver_seen() -> None:
     accept = buttons(block())["accept"]
     assert (getattr(accept, "data-order"), getattr(accept, "data-driver")) == ("o-1", "d-1")
     assert words(accept) == "Accept: give it to Ana R. y"
+
+
+def test_a_whole_trip_is_accepted_at_the_versions_shown() -> None:
+    accept = buttons(block(mate=replace(MATE, version=7)))["accept-trip"]
+    assert (getattr(accept, "data-orders"), getattr(accept, "data-driver")) == ("o-2@7,o-1@3", "d-1")
+    assert words(accept) == "Accept the trip: 2 orders to Ana R."
+
+
+@pytest.mark.parametrize(
+    "mate", [None, replace(MATE, status="assigned"), replace(MATE, advice=Advice("o-2", "suggested", driver_id="d-2"))]
+)
+def test_a_trip_is_not_accepted_for_orders_that_are_not_meant_for_it(mate: Any) -> None:
+    assert "accept-trip" not in buttons(block(mate=mate))
+
+
+def test_what_came_of_each_order_of_a_trip_is_said_with_its_own_undo() -> None:
+    intent = {"action": "accept_trip", "orders": "o-1@3,o-2@1,o-3@2", "driver_id": "d-1", "key": "k"}
+    note = trip_note(intent, "c-8,c-9", {"refused": {"o-2": {"code": "version_conflict", "detail": "it is at 2"}}})
+    assert note["title"] == "2 of 3 orders of the trip given to d-1"
+    said = [words(line) for line in note["message"].children]  # type: ignore[attr-defined]
+    assert said[:2] == ["o-1 assigned to d-1. Undo", "o-3 assigned to d-1. Undo"]
+    assert said[2].startswith("o-2 stays in the queue: ")
+    undos = [getattr(part, "data-command", None) for part in parts(note["message"])]
+    assert [one for one in undos if one] == ["c-8", "c-9"]
 
 
 def test_a_viewer_cannot_accept_and_is_told_why() -> None:

@@ -47,6 +47,7 @@ LEAST: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/hexes"): ("viewer", None),
     ("GET", "/kpis"): ("viewer", None),
     ("GET", "/learned"): ("viewer", None),
+    ("GET", "/expected"): ("viewer", None),
     ("GET", "/state"): ("viewer", None),
     ("GET", "/autopilot"): ("viewer", None),
     ("PUT", "/autopilot/{mall_id}"): ("ops-lead", {"mode": "suggest"}),
@@ -78,7 +79,7 @@ async def test_route_lets_through_exactly_its_roles(rest: Rest, floor: Any, name
         named = {"{order_id}": "o-1", "{driver_id}": "d-1", "{mall_id}": "plaza", "{message}": "ping",
                  "{room}": "r-1"}  # fmt: skip
         address = "/api/v1" + reduce(lambda text, name: text.replace(*name), named.items(), path)
-        params = {"mall_id": "plaza"} if path in {"/hexes", "/learned"} else None
+        params = {"mall_id": "plaza"} if path in {"/hexes", "/learned", "/expected"} else None
         sent: dict[str, Any] = {"json": body} if body is not None else {}
         if path == "/orders/import":
             sent = {"content": "", "headers": {"Content-Type": "text/csv"}}
@@ -112,7 +113,7 @@ def test_dashboard_and_streamer_ask_for_the_same_roles(floor: Any) -> None:
         ("POST", "/preview"): "preview", ("GET", "/drivers/{driver_id}/track"): "track",
         ("POST", "/drivers/{driver_id}/hand-over"): "hand_over", ("POST", "/drivers/{driver_id}/on-duty"): "duty",
         ("GET", "/orders"): "orders", ("GET", "/orders/{order_id}"): "order", ("GET", "/kpis"): "kpis",
-        ("GET", "/learned"): "learned",
+        ("GET", "/learned"): "learned", ("GET", "/expected"): "expected",
         ("GET", "/orders/{order_id}/history"): "history", ("GET", "/drivers"): "drivers", ("GET", "/malls"): "malls",
         ("GET", "/drivers/{driver_id}"): "driver", ("GET", "/hexes"): "hexes", ("GET", "/state"): "state",
         ("GET", "/autopilot"): "autopilot", ("PUT", "/autopilot/{mall_id}"): "set_autopilot",

@@ -18,7 +18,7 @@ from dashboard.panels import dialogs, header, order, preview, queue
 from dashboard.panels.candidates import Candidate, Excluded, Ranking, candidates_panel
 from dashboard.panels.cost import term_colour
 from dashboard.panels.driver import driver_panel
-from dashboard.panels.mall import mall_panel, waiting_by_store
+from dashboard.panels.mall import Outlook, mall_panel, waiting_by_store
 from dashboard.panels.timeline import timeline
 from streamer.core.events import Dropoff, Stop
 from streamer.core.kpis import Kpis
@@ -292,6 +292,13 @@ def test_stores_are_listed_by_the_longest_wait_and_collected_orders_do_not_count
     ]
     rows = waiting_by_store(orders, T0)
     assert rows == [("macys", 2, 1, 9 * MINUTE), ("zara", 1, 0, 9 * MINUTE)]
+
+
+def test_a_mall_says_how_many_orders_are_expected_and_where_most() -> None:
+    mall = places().malls["plaza"]
+    coming = Outlook(30 * MINUTE, 7, 20, {"macys": 4, "zara": 3})
+    said = words(mall_panel(mall, Kpis(), [], T0, 0, coming))
+    assert "About 7 orders in the next 30 min, most at macys (4), zara (3)" in said
 
 
 def test_a_mall_with_nothing_waiting_says_so() -> None:

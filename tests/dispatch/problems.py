@@ -79,6 +79,7 @@ def any_problems(draw: st.DrawFn) -> Problem:
     settings = PlanSettings(
         multi_pickup_ms=draw(st.sampled_from([0, 3 * MINUTE])), effort=draw(st.integers(0, 40)),
         trips_ahead=draw(st.integers(1, 3)), drivers_tried=draw(st.integers(1, 10)),
+        trip_ms=draw(st.sampled_from([0, 3 * MINUTE])), mates_tried=draw(st.sampled_from([0, 10])),
     )  # fmt: skip
     expected = tuple(
         PlanOrder(f"expected {n}", o.pickups, o.dropoff, o.ready_ms + 5 * MINUTE, o.due_ms, o.earliest_ms, 0.25)

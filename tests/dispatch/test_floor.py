@@ -6,7 +6,8 @@ import pytest
 from streamer.core.events import DriverRegistered, OrderCommand, SetDuty, Tick
 from streamer.core.settings import AutopilotRules
 from streamer.core.state import Order
-from streamer.dispatch.floor import NO_LEG_MS, SAFETY_MS, expected_ready_ms, problem_of
+from streamer.dispatch.floor import SAFETY_MS, expected_ready_ms, problem_of
+from streamer.dispatch.ground import NO_LEG_MS
 from streamer.dispatch.problem import PlanDriver, PlanOrder, Problem
 from tests.builders import MALL, MINUTE, T0, Bench, a_ping, a_report
 

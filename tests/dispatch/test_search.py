@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from streamer.dispatch.problem import Plan, PlanOrder, Problem
+from streamer.dispatch.schedule import Schedule
 from streamer.dispatch.search import plan
 from tests.dispatch.plan_checker import faults
 from tests.dispatch.problems import MINUTE, a_driver, an_order, any_problems, on_a_line
@@ -108,6 +109,33 @@ def test_stores_apart_share_no_trip_unless_they_are_near_enough() -> None:
     (trip,) = plan(neighbours(multi_pickup_ms=MINUTE)).trips["d"]
     assert sorted(trip.order_ids) == ["a", "b"]
     assert trip.leave_ms == 27 * MINUTE  # Ready at 20; off the first counter at 22; a minute, four for the second.
+
+
+@pytest.mark.parametrize(("trip_min", "trips"), [(0, 2), (20, 1)])
+def test_a_trip_with_a_price_is_filled_where_that_is_worth_it(trip_min: int, trips: int) -> None:
+    """Two drivers stand at the store; the doors are 3 minutes apart: together the second waits 5 or so longer."""
+    orders = [an_order("a", 0, 1), an_order("b", 0, 2)]
+    problem = on_a_line([0, 10, 13, 0, 0], orders, [a_driver("d", 3), a_driver("e", 4)], trip_ms=trip_min * MINUTE)
+    made = plan(problem)
+    assert faults(problem, made) == []
+    assert sum(map(len, made.trips.values())) == trips
+
+
+@pytest.mark.parametrize(("mates", "near_ms", "tried"), [(0, MINUTE, [0]), (1, MINUTE, [0, 1]), (1, 0, [0])])
+def test_who_collects_at_a_near_store_is_tried_however_many_are_nearer(
+    mates: int, near_ms: int, tried: list[int]
+) -> None:
+    """`near` stands at b's store, `far` carries a, whose store is next door and whose door is b's."""
+    orders = [an_order("a", 0, 2), an_order("b", 1, 2)]
+    problem = on_a_line(
+        [0, 1, 10, 1, 60], orders, [a_driver("near", 3), a_driver("far", 4)],
+        drivers_tried=1, mates_tried=mates + 1 if mates else 0, multi_pickup_ms=near_ms,
+    )  # fmt: skip
+    schedule = Schedule(problem)
+    load = schedule.loads.best((0,))
+    assert load is not None
+    schedule.assign_load(1, load)
+    assert schedule.tried(1) == tried
 
 
 def test_an_order_of_several_stores_collects_at_all_and_takes_company_from_any_of_them() -> None:

@@ -8,7 +8,7 @@ from streamer.dispatch.problem import PlanDriver, PlanOrder, Problem, Verdict
 from streamer.dispatch.search import plan
 from tests.dispatch.problems import MINUTE, a_driver, an_order, any_problems, on_a_line
 
-NAMES = ["wait", "detour", "lateness", "drive", "change", "doubt"]
+NAMES = ["wait", "detour", "lateness", "drive", "trip", "change", "doubt"]
 
 
 def verdict(problem: Problem, order_id: str) -> Verdict:
@@ -50,7 +50,15 @@ def test_each_term_is_what_it_says() -> None:
     order = an_order("o", 0, 1, ready_min=0, due_ms=15 * MINUTE, earliest_ms=14 * MINUTE, told="gone")
     found = verdict(on_a_line([0, 10, 3], [order], [a_driver("d", 2, doubt_ms=MINUTE)], driver_minute=0.2), "o")
     work_min = 3 + 4 + 10 + 4
-    wanted = {"wait": 5.0, "detour": 0.0, "lateness": 4 * 4.0, "drive": 0.2 * work_min, "change": 0.0, "doubt": 1.0}
+    wanted = {
+        "wait": 5.0,
+        "detour": 0.0,
+        "lateness": 4 * 4.0,
+        "drive": 0.2 * work_min,
+        "trip": 0.0,
+        "change": 0.0,
+        "doubt": 1.0,
+    }
     assert found.terms == pytest.approx(wanted)
 
 

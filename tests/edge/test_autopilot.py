@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from streamer.core.engine import Engine
 from streamer.core.events import DriverRegistered, Dropoff, Input, OrderCommand, PlanMade, SetAutopilot, SetDuty, Tick
-from streamer.core.settings import AutopilotMode, AutopilotRules
+from streamer.core.settings import AutopilotMode, AutopilotRules, TravelRules
 from streamer.core.state import Order
+from streamer.core.travel import Travel
 from streamer.dispatch.problem import Plan, Problem
 from streamer.dispatch.search import plan
 from streamer.edge import solver as solving
@@ -26,8 +27,12 @@ from streamer.edge.journal.contract import MemoryJournal
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.runner import Runner
 from streamer.edge.solver import Solver
+from streamer.edge.travel_http import FAILURES_ALLOWED, RoadTimes, RoutingRules
 from tests.builders import MALL, MINUTE, T0, a_floor, a_ping, a_report, an_order
 from tests.edge.floor_kit import a_header, replayed_hash
+from tests.edge.routing_kit import Stub, stub
+
+__all__ = ["stub"]
 
 SOON_S = 20.0
 
@@ -343,6 +348,7 @@ import asyncio, time
 from streamer.core.settings import AutopilotRules
 from streamer.dispatch.floor import problem_of
 from streamer.edge.solver import Solver
+from streamer.edge.travel_http import FAILURES_ALLOWED, RoadTimes, RoutingRules
 from tests.builders import T0
 from tests.edge.test_autopilot import Floor
 
@@ -458,3 +464,31 @@ async def test_a_recording_that_has_ended_needs_no_more_looks() -> None:
         for _ in range(4):
             await floor.autopilot.look("plaza")
         assert floor.autopilot.tally.looks == 2
+
+
+# ---------------------------------------------------------------- roads
+
+
+async def test_plans_rest_on_roads_while_the_server_answers_and_on_the_model_when_it_does_not(stub: Stub) -> None:
+    rules = RoutingRules(kind="osrm", url=stub.url, timeout_ms=5_000, cached_ms=0)
+    roads = RoadTimes(rules, Travel(TravelRules()))
+    async with a_running(mode="suggest", roads=roads) as floor:
+        floor.order()
+        stub.twist = lambda rows: [[3_000.0 for _ in row] for row in rows]
+        await floor.look()
+        by_roads = floor.orders["o-1"].advice
+        assert by_roads is not None
+        assert by_roads.eta_dropoff_ms is not None
+        assert by_roads.eta_dropoff_ms - T0 > 2 * 3_000_000
+        assert (roads.status.source, floor.autopilot.health["plaza"].road_share) == ("osrm", 1.0)
+
+        stub.twist = lambda rows: (503, "down")
+        for _ in range(FAILURES_ALLOWED):
+            await floor.look(after_ms=10_000)
+        by_model = floor.orders["o-1"].advice
+        assert by_model is not None
+        assert by_model.eta_dropoff_ms is not None
+        assert by_model.eta_dropoff_ms - T0 < 3_000_000
+        health = floor.autopilot.health["plaza"]
+        assert (health.ok, health.road_share, roads.status.source) == (True, 0.0, "model")
+        assert roads.counters()["routing_on_model"] == 1

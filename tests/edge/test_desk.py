@@ -92,6 +92,7 @@ LEAST: dict[str, str] = {
     "ready": "nobody", "counters": "nobody",
     "login": "nobody", "session": "nobody", "bearer": "nobody", "logout": "nobody", "accounts": "nobody",
     "state": "viewer", "malls": "viewer", "hexes": "viewer", "kpis": "viewer", "learned": "viewer",
+    "expected": "viewer",
     "orders": "viewer", "order": "viewer", "history": "viewer", "drivers": "viewer", "driver": "viewer",
     "autopilot": "viewer",
     "candidates": "dispatcher", "preview": "dispatcher", "place": "dispatcher", "command": "dispatcher",
@@ -126,6 +127,7 @@ async def test_a_call_that_is_not_in_the_table_does_not_exist(counter: Counter) 
 
 OF_A_MALL: list[tuple[str, dict[str, Any]]] = [
     ("hexes", {"mall_id": "plaza"}), ("kpis", {"mall_id": "plaza"}), ("learned", {"mall_id": "plaza"}),
+    ("expected", {"mall_id": "plaza"}),
     ("orders", {"mall_id": "plaza"}),
     ("order", {"order_id": "o-1"}), ("history", {"order_id": "o-1"}), ("drivers", {"mall_id": "plaza"}),
     ("driver", {"driver_id": "d-1"}), ("candidates", {"order_id": "o-1"}),
@@ -346,6 +348,18 @@ async def test_candidates_and_preview_agree_on_who_is_there(counter: Counter) ->
     assert (await counter.ask("preview", order_ids=[order["id"]], driver_id="d-1"))[0] == 409
 
 
+async def test_what_is_expected_follows_from_what_was_placed(counter: Counter) -> None:
+    assert (await counter.body("expected", mall_id="plaza"))["orders"] == 0
+    for _ in range(4):
+        await counter.placed()
+    body = await counter.body("expected", mall_id="plaza")
+    assert body == {
+        "mall_id": "plaza", "at_ms": T0, "ahead_ms": 30 * MINUTE, "orders": 5, "seen": 4,
+        "stores": {"macys": 5},
+    }  # fmt: skip
+    assert (await counter.ask("expected", mall_id="nowhere"))[0] == 404
+
+
 async def test_what_was_learned_is_told_store_by_store(counter: Counter) -> None:
     order = await counter.placed(ready_ms=T0 + 10 * MINUTE)
     counter.runner.clock.at_ms = T0 + 13 * MINUTE  # type: ignore[attr-defined]  # a test turns it
@@ -455,7 +469,10 @@ async def test_a_bearer_is_who_the_token_says(counter: Counter) -> None:
 async def test_the_autopilot_is_set_by_mall_and_read_back(counter: Counter) -> None:
     (before,) = (await counter.body("autopilot"))["items"]
     assert (before["mall_id"], before["rules"]["mode"]) == ("plaza", "off")
-    assert before["worker"] == {"ok": True, "last_look_ms": None, "plan_ms": None, "message": None}
+    assert before["worker"] == {
+        "ok": True, "last_look_ms": None, "plan_ms": None, "message": None, "road_share": None,
+    }  # fmt: skip
+    assert before["routing"] is None
     rules = {"mode": "auto", "offer_ms": 45_000}
     done = await counter.body("set_autopilot", OLGA, mall_id="plaza", rules=rules, reason="quiet", key="k-1")
     again = await counter.body("set_autopilot", OLGA, mall_id="plaza", rules=rules, reason="quiet", key="k-1")

@@ -1,8 +1,7 @@
 """Road times from a server that answers, dawdles, fails and lies: the matrix is always whole."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,11 +11,12 @@ import pytest
 
 from streamer.core.settings import TravelRules
 from streamer.core.travel import Travel
-from streamer.edge.travel_http import FAILURES_ALLOWED, FIRST_REST_S, RoadTimes, RoutingRules
+from streamer.edge.travel_http import FAILURES_ALLOWED, FIRST_REST_S, RoadTimes, RoutingRules, try_roads
 from tests.builders import MALL
+from tests.edge.routing_kit import Stub, seconds_of, stub
 
-Reply = tuple[int, str]
-Answering = Callable[[str, str, str], Awaitable[Reply]]
+__all__ = ["stub"]
+
 TRAVEL = Travel(TravelRules())
 
 
@@ -28,74 +28,6 @@ def modelled(points: list[tuple[float, float]]) -> list[list[int]]:
     return [[0 if a is b else TRAVEL.drive_ms(*a, *b) for b in points] for a in points]
 
 
-def seconds_of(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """What the stub's roads take: another one each way, so that a transposed matrix shows."""
-    return round(10_000 * abs(a[0] - b[0]), 1) + (5.0 if a[0] > b[0] else 1.0)
-
-
-class Stub:
-    """A routing server on 127.0.0.1. `twist` changes what it would have answered, or answers in its place."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[int, int]] = []
-        self.raw: list[str] = []
-        self.twist: Callable[[list[list[float | None]]], list[list[float | None]] | Reply] = lambda rows: rows
-        self.pause_s = 0.0
-        self.port = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while line := (await reader.readline()).decode():
-                length = 0
-                while (header := (await reader.readline()).decode().strip()) != "":
-                    name, _, value = header.partition(":")
-                    length = int(value) if name.lower() == "content-length" else length
-                body = (await reader.readexactly(length)).decode()
-                self.raw.append(line.strip())
-                await asyncio.sleep(self.pause_s)
-                status, text = self.answer(line.split()[1], body)
-                head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(text.encode())}\r\n\r\n"
-                writer.write((head + text).encode())
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    def answer(self, path: str, body: str) -> Reply:
-        sources, targets = _valhalla_asked(body) if body else _osrm_asked(path)
-        self.asked.append((len(sources), len(targets)))
-        twisted = self.twist([[seconds_of(a, b) for b in targets] for a in sources])
-        if isinstance(twisted, tuple):
-            return twisted
-        if body:
-            cells = [[{"time": s, "distance": 1.0} for s in row] for row in twisted]
-            return 200, json.dumps({"sources_to_targets": cells, "units": "kilometers"})
-        return 200, json.dumps({"code": "Ok", "durations": twisted, "sources": []})
-
-
-def _osrm_asked(path: str) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    route, _, query = path.partition("?")
-    points = [(float(lat), float(lng)) for lng, lat in (p.split(",") for p in route.split("/")[-1].split(";"))]
-    wanted = dict(part.split("=") for part in query.split("&"))
-    assert wanted["annotations"] == "duration"
-    assert route.startswith("/table/v1/driving/")
-    return (
-        [points[int(n)] for n in wanted["sources"].split(";")],
-        [points[int(n)] for n in wanted["destinations"].split(";")],
-    )
-
-
-def _valhalla_asked(body: str) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    asked = json.loads(body)
-    assert asked["costing"] == "auto"
-    return [(p["lat"], p["lon"]) for p in asked["sources"]], [(p["lat"], p["lon"]) for p in asked["targets"]]
-
-
 class Watch:
     """A clock that goes when it is told to."""
 
@@ -103,15 +35,6 @@ class Watch:
 
     def __call__(self) -> float:
         return self.s
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[Stub]:
-    stub = Stub()
-    server = await asyncio.start_server(stub.serve, "127.0.0.1", 0)
-    stub.port = server.sockets[0].getsockname()[1]
-    yield stub
-    server.close()
 
 
 @asynccontextmanager
@@ -311,3 +234,22 @@ async def test_two_orders_at_one_door_are_no_distance_apart(stub: Stub) -> None:
 def test_wrong_settings_are_refused_where_they_are_read(said: dict[str, Any], fault: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=fault):
         msgspec.convert(said, RoutingRules)
+
+
+async def test_only_what_is_wanted_is_asked_for_and_only_what_is_known_is_said(stub: Stub) -> None:
+    points = places(3)
+    wanted = np.array([[0, 1, 1], [0, 0, 0], [0, 1, 0]], dtype=np.bool_)
+    stub.twist = lambda rows: [[None if seconds > 150 else seconds for seconds in row] for row in rows]
+    async with road_times(stub) as times:
+        road_ms, is_road = await times.road_ms(points, wanted)
+        assert is_road.tolist() == [[False, True, False], [False] * 3, [False, True, False]]
+        assert road_ms[is_road].tolist() == [round(1000 * seconds_of(points[a], points[1])) for a in (0, 2)]
+        assert (times.tally.cells_fetched, times.tally.cells_model) == (3, 1)
+
+
+async def test_one_question_tells_whether_the_server_knows_a_way(stub: Stub) -> None:
+    status, is_road = await try_roads(RoutingRules(kind="osrm", url=stub.url), *MALL)
+    assert (is_road, status.source, status.last_error) == (True, "osrm", "")
+    stub.twist = lambda _: (500, "out of order")
+    status, is_road = await try_roads(RoutingRules(kind="osrm", url=stub.url), *MALL)
+    assert (is_road, status.last_error) == (False, "status: 500 out of order")

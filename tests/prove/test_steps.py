@@ -104,4 +104,10 @@ def test_commands_say_the_scale_and_the_soak() -> None:
 def test_every_file_of_the_suite_is_a_step_and_a_name_picks() -> None:
     assert {"process_kill", "storage_power"} <= {step.name for step in steps_of(None)}
     assert [step.name for step in steps_of("power")] == ["storage_power"]
-    assert steps_of("f17")[0].arguments == ("tests/faults", "tests/attacks", "tests/sessions/test_golden.py", "-k", "f17")
+    assert steps_of("f17")[0].arguments == (
+        "tests/faults",
+        "tests/attacks",
+        "tests/sessions/test_golden.py",
+        "-k",
+        "f17",
+    )

@@ -117,6 +117,12 @@ class LearnedAt(Struct, frozen=True):
     mall_id: Id
 
 
+class OutlookAt(Struct, frozen=True):
+    """Parameters of `expected`."""
+
+    mall_id: Id
+
+
 class Orders(Struct, frozen=True):
     """Parameters of `orders`: filters, and a page."""
 

@@ -99,6 +99,7 @@ class Counters:
             "autopilot_build_seconds": _told(tally.build_s),
             "autopilot_decide_seconds": _told(tally.decide_s),
             "autopilot_search_seconds": _told(tally.search_s),
+            **({} if self.autopilot.roads is None else self.autopilot.roads.counters()),
         }
 
 

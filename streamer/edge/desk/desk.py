@@ -61,6 +61,7 @@ class Desk:
             "hexes": Entry("viewer", calls.Hexes, reads.hexes),
             "kpis": Entry("viewer", calls.OfMall, reads.kpis),
             "learned": Entry("viewer", calls.LearnedAt, reads.learned),
+            "expected": Entry("viewer", calls.OutlookAt, reads.expected),
             "orders": Entry("viewer", calls.Orders, reads.orders),
             "order": Entry("viewer", calls.OfOrder, reads.order),
             "history": Entry("viewer", calls.OfOrder, reads.history),

@@ -13,6 +13,7 @@ from streamer.core.lessons import lessons
 from streamer.core.state import Driver, Order
 from streamer.core.views import driver_view, order_view
 from streamer.dispatch.candidates import rank
+from streamer.dispatch.outlook import outlook
 from streamer.dispatch.preview import preview
 from streamer.edge.autopilot import Autopilot
 from streamer.edge.desk import calls
@@ -35,8 +36,11 @@ class Reads:
         return Answer({"seq": engine.state.seq, "at_ms": engine.state.at_ms, "hash": engine.hash()})
 
     async def ready(self, who: Caller | None, params: calls.Nothing) -> Answer:
-        """Whether inputs can be taken now."""
-        return Answer({"journal_writable": not self.runner.full and self.runner.fault is None})
+        """Whether inputs can be taken now, and where plans' driving times come from, if a server is set for them."""
+        writable = not self.runner.full and self.runner.fault is None
+        roads = self.autopilot.roads
+        routing = {} if roads is None else {"routing": roads.status.source}
+        return Answer({"journal_writable": writable, **routing})
 
     async def malls(self, who: Caller, params: calls.Nothing) -> Answer:
         """The malls in scope, as PROTOCOL's GeoJSON."""
@@ -69,7 +73,15 @@ class Reads:
     def autopilot_of(self, mall_id: str) -> dict[str, object]:
         """The autopilot of one mall, as it is shown."""
         rules, health = self.autopilot.rules(mall_id), self.autopilot.health[mall_id]
-        return {"mall_id": mall_id, "rules": rules, "worker": health}
+        roads = self.autopilot.roads
+        return {
+            "mall_id": mall_id, "rules": rules, "worker": health, "routing": None if roads is None else roads.status,
+        }  # fmt: skip
+
+    async def expected(self, who: Caller, params: calls.OutlookAt) -> Answer:
+        """How many orders a mall is likely to be asked for next, and of which stores."""
+        mall_id, engine = self.find_mall(who, params.mall_id), self.runner.engine
+        return Answer(outlook(engine.state.orders.values(), mall_id, engine.state.at_ms))
 
     async def learned(self, who: Caller, params: calls.LearnedAt) -> Answer:
         """What a mall has taught the floor: its stores, its roads, and how true ETAs were."""
