@@ -41,7 +41,8 @@ UNSAID_MS = 25 * 60_000
 LOST_MS = 5 * 60_000
 """A driver not heard of for so long, or in no believable place, loses what it has not collected."""
 SAFETY_MS = 12 * 60_000
-"""A plan aims to be this much before due: half of all trips leave the mall some minutes later than planned."""
+"""A plan aims to be this much before due: half of all trips leave the mall some minutes later than planned. Three
+minutes more were not better (saturday-rush: 98.9 % in time, emptier trips)."""
 
 Standing = Literal["free", "kept", "out"]
 """`free`: the autopilot may move it. `kept`: it stays with its driver, others may join. `out`: it is left to people."""
