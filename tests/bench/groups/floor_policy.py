@@ -70,11 +70,14 @@ def _story_rows(medians: Medians, story: str) -> list[Row]:
         mine, other = medians.of(ours, figure), medians.of(theirs, figure)
         return Row(work, mine, unit, PEER, other, mine / other, target)
 
-    first = story == STORIES[0]
+    first, kept = story == STORIES[0], Target(1.0, 1.05, more=True)
     return [
         more(f"{story}: orders a trip", "per_trip", "orders", Target(1.25, 2.0, more=True) if first else None),
-        more("… delivered in time", "on_time", "% of delivered", Target(1.0, 1.002, more=True) if first else None),
-        more(f"… promises kept, of the {medians.of(ours, 'due'):.0f} that fell due", "kept", "%"),
+        more(
+            f"… promises kept, of the {medians.of(ours, 'due'):.0f} that fell due", "kept", "%", kept if first else None
+        ),
+        # Without a target: it flatters whoever does not deliver what is late already.
+        more("… delivered in time", "on_time", "% of delivered"),
         medians.share(
             "… wait at the store", "wait_min", "min", ours, theirs, PEER, Target(1.0, 0.75) if first else None
         ),
