@@ -174,6 +174,7 @@ def test_t08_every_route_refuses_every_role_below_its_own(product: Product) -> N
                 "mall_id": mall_id,
                 "message": "ping",
                 "alarm_id": "a-1",
+                "room": "r-none",
             }
             address = PREFIX + path.format(**named)
             # Wrong on purpose: who may would get 4xx for the body, who may not must hear of that alone.

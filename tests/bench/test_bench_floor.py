@@ -30,12 +30,12 @@ def test_rows_are_judged_by_the_rush_and_only_shown_for_the_rest() -> None:
         "delivered": 380.0,
         "s": 50.0,
     }
-    theirs = {**ours, "per_trip": 1.0, "wait_min": 3.0, "on_time": 98.0}
+    theirs = {**ours, "per_trip": 1.0, "wait_min": 3.0, "kept": 90.0}
     runs = {f"{story} {policy}": [ours if policy == "plan" else theirs]
             for story in ("saturday-rush", "bad-day") for policy in ("plan", "nearest")}  # fmt: skip
     rows = floor_rows(Medians(runs))
     rush, rest = rows[:6], rows[6:]
-    assert [row.ratio for row in rush[:2]] == pytest.approx([2.5, 99 / 98])
+    assert [row.ratio for row in rush[:2]] == pytest.approx([2.5, 97 / 90])
     assert [row.verdict for row in rush] == ["aim", "aim", "", "aim", "", "aim"]
     assert {row.verdict for row in rest} == {"", "aim"}
     assert {row.peer for row in rows} == {PEER, ""}
