@@ -25,7 +25,7 @@ demo: $(READY) ## the whole product on a recorded Saturday, offline
 
 test: $(READY) ## every test, with real sockets and a real browser
 	@sh tests/find_browser.sh
-	@$(BIN)/python -m pytest -n 2 --ignore=tests/browser $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --durations=20 --ignore=tests/browser $(ARGS)
 	@$(BIN)/python -m pytest tests/browser
 
 check: $(READY) lint ## the inner loop: lint, types and core tests, under a minute

@@ -104,13 +104,14 @@ async def test_two_viewers_watch_different_moments_of_one_recording_and_the_floo
 
         status, problem = await live.ask("open_room", source="a-day")
         assert (status, problem["code"], problem["retryable"]) == (429, "too_many_rooms", True)
-        assert "2 replay rooms are open, which is all there may be: a-day (vera), a-day (maya)" in problem["detail"]
+        assert "2 replay rooms are open, which is all there may be: a-day (" in problem["detail"]
+        assert all(f"a-day ({name})" in problem["detail"] for name in ("vera", "maya"))
     with pytest.raises(InvalidStatus):
         async with reading(one["url"], "another secret"):
             pass
 
     _, rooms = await live.ask("rooms")
-    assert [item["room"] for item in rooms["items"]] == [one["room"], other["room"]]
+    assert {item["room"] for item in rooms["items"]} == {one["room"], other["room"]}
     assert (await live.ask("close_room", room=other["room"]))[1]["code"] == "forbidden", "maya opened it"
     assert (await live.ask("close_room", OLGA, room=other["room"]))[0] == 200
     assert (await live.ask("close_room", OLGA, room=other["room"]))[0] == 404
