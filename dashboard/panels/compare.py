@@ -181,8 +181,8 @@ def _orders(orders: Sequence[Lateness]) -> Component:
     ]
     rest = f"{len(moved) - MOST_ORDERS} more orders differ less." if len(moved) > MOST_ORDERS else ""
     lead = (
-        f"{formats.count(sum(map(_apart, orders)), 'order')} of {len(orders)} arrive at another time, "
-        f"{sum(one.was_with_another for one in orders)} are with another driver"
+        f"{formats.count(sum(map(_apart, orders)), 'order')} of {len(orders)} arrive at another time · "
+        f"{sum(one.was_with_another for one in orders)} with another driver"
     )
     return html.Div([html.H3(lead), _table("Order", rows), note(rest) if rest else None])
 

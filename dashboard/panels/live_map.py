@@ -29,7 +29,7 @@ MARKS: Final = (
     ("suspect", "Last ping not believed"),
     ("aged", "Wider ring: older position"),
     ("trip", "Trip in mind, not given out"),
-    ("ghost", "Ghost: the same driver as recorded, dotted to where it is in the fork"),
+    ("ghost", "Ghost: a driver as recorded, dotted to its place in the fork"),
     ("order", "Drop-off, on time"),
     ("order-at-risk", "Drop-off, at risk"),
     ("order-late", "Drop-off, late"),

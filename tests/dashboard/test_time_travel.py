@@ -174,7 +174,7 @@ def test_an_order_that_the_recording_has_with_another_driver_is_marked_though_it
         Lateness("o-3", MINUTE, MINUTE, "d-3", None), Lateness("o-4", MINUTE, 9 * MINUTE, None, "d-1"),
     )  # fmt: skip
     said = compared(orders=orders)
-    assert "1 order of 4 arrive at another time, 2 are with another driver" in said
+    assert "1 order of 4 arrive at another time · 2 with another driver" in said
     said = " ".join(said.split())
     assert "o-1 recorded with d-1 , here d-2 late by 1 min late by 1 min same" in said
     assert "o-3 recorded with d-3 , here nobody" in said
@@ -194,7 +194,7 @@ def test_orders_are_listed_by_how_far_they_moved_and_not_when_they_did_not() -> 
         Lateness("o-sooner", 9 * MINUTE, -MINUTE), Lateness("o-gone", MINUTE, None),
     )  # fmt: skip
     said = compared(orders=orders)
-    assert "3 orders of 4 arrive at another time, 0 are with another driver" in said
+    assert "3 orders of 4 arrive at another time · 0 with another driver" in said
     assert said.index("o-gone") < said.index("o-sooner") < said.index("o-later")
     assert "o-later 2 min early late by 4 min 6 min later" in said
     assert "o-same" not in said
