@@ -135,7 +135,7 @@ window.mallard = window.mallard || {};
       if (!recorded) return 'Looking at the recorded world …';
       const more = recorded.forked_only.filter((id) => this.shown(this.model.drivers.get(id)?.mall_id)).length;
       const said = [
-        number && `${counted(number, 'ghost')}: elsewhere, or in another state, as recorded`,
+        number && `${counted(number, 'driver')} ${number === 1 ? 'differs' : 'differ'} from the recording`,
         more && `${counted(more, 'driver')} in the fork only`,
       ].filter(Boolean);
       if (said.length) return said.join(' · ');
