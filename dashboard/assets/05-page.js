@@ -9,6 +9,7 @@ window.mallard = window.mallard || {};
   const room = /^\/replay\/([\w-]+)\/?$/.exec(location.pathname)?.[1] || null;
   const name = room ? 'room' : /^\/replay\/?$/.test(location.pathname) ? 'gallery' : 'floor';
   const GONE = 410;
+  const NO_CHANGE = 204;
   const ABOUT_A_FLOOR = /^\/(_dash-update-component|api\/)/; // the page itself is there without its room
 
   mallard.page = {
@@ -27,13 +28,19 @@ window.mallard = window.mallard || {};
   document.documentElement.dataset.page = name;
   if (!room) return;
 
+  /** What a room that is no more answers. A callback is told that nothing changes: Dash reports all else as an error,
+   *  and the page says already that the room is closed. @param {string} where */
+  const nothing = (where) => (where.startsWith('/api/') ? new Response(null, { status: GONE }) : new Response(null, { status: NO_CHANGE }));
+
   const ask = window.fetch.bind(window);
   window.fetch = async (where, how = {}) => {
     if (typeof where !== 'string' || !ABOUT_A_FLOOR.test(where)) return ask(where, how);
+    if (mallard.replay?.gone) return nothing(where);
     const headers = new Headers(how.headers);
     headers.append('X-Mallard-Room', room);
     const answer = await ask(where, { ...how, headers });
-    if (answer.status === GONE) mallard.replay?.closed();
-    return answer;
+    if (answer.status !== GONE) return answer;
+    mallard.replay?.closed();
+    return nothing(where);
   };
 })(window.mallard);

@@ -35,6 +35,7 @@ window.mallard = window.mallard || {};
       this.drivers.at_ms = () => model.floorNow(performance.now());
       this.hexes = new mallard.HexLayer(model);
       this.trips = new mallard.TripLayer(model, (mall_id) => this.#mallPlace(mall_id));
+      this.ghosts = mallard.page.name === 'room' ? new mallard.Ghosts(model) : null;
       mallard.theme.onChange(() => this.paint());
       setInterval(() => this.attach(), 500);
     }
@@ -51,6 +52,7 @@ window.mallard = window.mallard || {};
       }
       this.hexes.attach(map);
       this.trips.attach(map);
+      this.ghosts?.attach(map);
       this.#attachNames();
       for (const layer of [this.orders, this.drivers]) if (!map.getLayer(layer.id)) map.addLayer(layer);
       this.#raise();
@@ -78,7 +80,7 @@ window.mallard = window.mallard || {};
     /** Plotly puts its traces on top at each update; drivers belong above them. */
     #raise() {
       const order = this.map.getLayersOrder();
-      const mine = [...this.trips.layers, NAMES, this.orders.id, this.drivers.id];
+      const mine = [...this.trips.layers, ...(this.ghosts?.layers || []), NAMES, this.orders.id, this.drivers.id];
       if (mine.every((id, i) => order[order.length - mine.length + i] === id)) return;
       mine.forEach((id) => this.map.moveLayer(id));
     }
@@ -121,6 +123,7 @@ window.mallard = window.mallard || {};
         this.map.setPaintProperty(NAMES, 'text-halo-color', mallard.theme.colour('map-ground'));
       }
       this.trips.paint();
+      this.ghosts?.paint();
       this.hexes.paint();
       this.hexes.show(this.hexes.layer);
       this.orders.paint();
@@ -138,6 +141,7 @@ window.mallard = window.mallard || {};
       for (const id of change.orders) this.#putOrder(id, shown, selection, now);
       this.hexes.update(change.cells);
       this.trips.update(shown, selection);
+      this.ghosts?.update(shown);
       this.drivers.repaint();
       if (this.map && this.map.getZoom() < FAR_ZOOM) this.#farLabels();
     }
@@ -175,6 +179,7 @@ window.mallard = window.mallard || {};
     forget() {
       this.drivers.marks.clear();
       this.orders.marks.clear();
+      this.ghosts?.forget();
     }
 
     /** Suggested trips of the malls shown, all of them or only that of the order selected. @param {boolean} all */
@@ -206,7 +211,7 @@ window.mallard = window.mallard || {};
 
     #click(event) {
       const { lng, lat } = event.lngLat;
-      const hit = this.pick(lng, lat);
+      const hit = this.pick(lng, lat) || this.ghosts?.pick(event.point);
       const mall = hit ? null : this.#mallAt(lng, lat);
       if (hit) this.act.open(hit.kind, hit.id);
       else if (mall) this.act.open('mall', mall);
@@ -224,8 +229,9 @@ window.mallard = window.mallard || {};
 
     #hover(event) {
       const hit = this.pick(event.lngLat.lng, event.lngLat.lat);
-      this.map.getCanvas().style.cursor = hit ? 'pointer' : '';
-      const words = hit ? mallard.words[hit.kind](hit.id) : this.hexes.words(event.point);
+      const ghost = hit ? null : this.ghosts?.at(event.point);
+      this.map.getCanvas().style.cursor = hit || ghost ? 'pointer' : '';
+      const words = hit ? mallard.words[hit.kind](hit.id) : ghost?.words || this.hexes.words(event.point);
       this.#tip(words, event.point);
     }
 

@@ -197,6 +197,7 @@ window.mallard = window.mallard || {};
       show(at('replay-end'), mallard.clock(status.end_ms, mall));
       this.#buttons(status);
       this.#compare(status);
+      mallard.map.ghosts.tick(this.gone ? null : status.forked_at_ms);
       if (status.problem) this.say(`It cannot be read on: ${status.problem}`);
       else if (this.saidAt && performance.now() - this.saidAt > 12000) show(at('replay-said'), '');
     }
@@ -256,6 +257,7 @@ window.mallard = window.mallard || {};
     'replay-order-after': () => replay.jump('order', false),
     'replay-copy': () => replay.copy(),
     'replay-compare': () => replay.compare(),
+    'replay-ghosts': () => mallard.map.ghosts.toggle(),
     'replay-fork': () => replay.fork(),
     'replay-again': () => replay.again(),
   });
@@ -275,5 +277,6 @@ window.mallard = window.mallard || {};
     '=': () => replay.faster(1),
     c: () => replay.copy(),
     v: () => replay.fork(),
+    b: () => mallard.map.ghosts.toggle(),
   };
 })(window.mallard);

@@ -87,7 +87,7 @@
 
   let lookUps = 0;
   function lookUpAutopilot() {
-    if (!document.hidden) window.dash_clientside.set_props('autopilot-look-up', { data: { malls: chosen, n: ++lookUps } });
+    if (!document.hidden && !mallard.replay?.gone) window.dash_clientside.set_props('autopilot-look-up', { data: { malls: chosen, n: ++lookUps } });
   }
 
   function nameMalls() {
@@ -241,6 +241,7 @@
     replayOpened(opened) { mallard.gallery.opened(opened); },
     replayStatus(answer) { mallard.replay?.take(answer); },
     replayMarks(marks) { mallard.replay?.marks(marks); },
+    ghosts(answer) { mallard.map.ghosts?.take(answer); },
     handOver(clicks, handing, target) {
       if (!clicks || !handing) return window.dash_clientside.no_update;
       mallard.hands.decide({ action: 'hand_over', driver_id: handing.driver_id, ...(target && target !== 'queue' ? { to_driver_id: target } : {}) });

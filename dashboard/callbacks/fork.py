@@ -1,4 +1,4 @@
-"""Forks a room, and holds both worlds against each other.
+"""Forks a room, holds both worlds against each other, and asks where the recorded one has its drivers.
 
 It must not know how a fork is lived, nor judge what is changed in it: the streamer does, and its refusal is shown.
 """
@@ -7,7 +7,7 @@ import asyncio
 from typing import TypedDict
 
 import msgspec
-from dash import Dash, Input, Output, State, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, no_update
 from dash.development.base_component import Component
 
 from dashboard import formats, ids
@@ -40,7 +40,7 @@ class Moment(TypedDict):
 
 
 def register(app: Dash) -> None:
-    """Binds the dialog and the comparison."""
+    """Binds the dialog, the comparison and the ghosts on the map."""
 
     @app.callback(
         Output(ids.FORK_DIALOG, "opened"),
@@ -58,6 +58,15 @@ def register(app: Dash) -> None:
     @app.callback(Output(ids.COMPARE, "children"), Input(ids.COMPARE_LOOK, "data"), prevent_initial_call=True)
     async def compare(moment: Moment) -> Component:
         return await compared(moment)
+
+    @app.callback(Output(ids.GHOSTS, "data"), Input(ids.GHOSTS_LOOK, "data"), prevent_initial_call=True)
+    async def ghosts(look: dict[str, int]) -> dict[str, object]:
+        reply = await call("recorded")
+        return {"n": look["n"], "recorded": reply.body if reply.ok else None}
+
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        ClientsideFunction("mallard", "ghosts"), Input(ids.GHOSTS, "data"), prevent_initial_call=True
+    )
 
     @app.callback(
         output={

@@ -29,6 +29,7 @@ ROLES: Final[Mapping[str, Role]] = {
     "fork.open_dialog": "dispatcher",
     "fork.go": "dispatcher",
     "fork.compare": "viewer",
+    "fork.ghosts": "viewer",
 }
 """By module and function.
 

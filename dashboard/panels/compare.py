@@ -17,6 +17,8 @@ from streamer.core.kpis import Kpis
 MOST_ORDERS: Final = 60
 SAME_MS: Final = 30_000
 """Below half a minute two latenesses are told as one."""
+TICK_MS: Final = 1_000
+"""A fork lives by the second: before its first, even the decision it began with has not come to anything."""
 
 
 class Lateness(Struct, frozen=True):
@@ -25,6 +27,13 @@ class Lateness(Struct, frozen=True):
     order_id: str
     recorded_late_ms: int | None = None
     forked_late_ms: int | None = None
+    recorded_driver_id: str | None = None
+    forked_driver_id: str | None = None
+
+    @property
+    def was_with_another(self) -> bool:
+        """Whether the recorded world has it with another driver."""
+        return self.recorded_driver_id is not None and self.recorded_driver_id != self.forked_driver_id
 
 
 class Difference(Struct, frozen=True):
@@ -115,13 +124,17 @@ def compare_panel(comparison: Comparison, timezone: str, offset_ms: int) -> Comp
 def _lead(comparison: Comparison, timezone: str, offset_ms: int) -> Component:
     at = formats.clock(comparison.at_ms, timezone, offset_ms, seconds=True)
     so_far = "Both worlds have reached their end" if comparison.complete else f"Both worlds at {at}, still running"
+    parted = html.Strong(_parted(comparison, timezone, offset_ms))
+    return html.Header([html.H2("Recorded and forked"), chip(so_far, "quiet"), parted])
+
+
+def _parted(comparison: Comparison, timezone: str, offset_ms: int) -> str:
     first = comparison.first_difference
-    parted = (
-        f"First difference {formats.clock(first.at_ms, timezone, offset_ms, seconds=True)}: {first.what}"
-        if first
-        else "No decision differs so far."
-    )
-    return html.Header([html.H2("Recorded and forked"), chip(so_far, "quiet"), html.Strong(parted)])
+    if first is not None:
+        return f"First difference {formats.clock(first.at_ms, timezone, offset_ms, seconds=True)}: {first.what}"
+    if comparison.forked_at_ms is not None and comparison.at_ms - comparison.forked_at_ms < TICK_MS:
+        return "The worlds have just parted; nothing differs yet."
+    return "No decision differs so far."
 
 
 def _figures(recorded: Kpis, forked: Kpis) -> Component:
@@ -151,13 +164,14 @@ def _tone(row: Row, change: float) -> str:
 
 
 def _orders(orders: Sequence[Lateness]) -> Component:
-    moved = sorted((one for one in orders if _apart(one)), key=lambda one: (-abs(_shift(one)), one.order_id))
+    listed = [one for one in orders if _apart(one) or one.was_with_another]
+    moved = sorted(listed, key=lambda one: (not _apart(one), -abs(_shift(one)), one.order_id))
     if not moved:
-        return note("Every order arrives as it did in the recording, to the half minute.")
+        return note("Every order arrives as it did in the recording, to the half minute, and with the same driver.")
     rows = [
         html.Tr(
             [
-                html.Th(select_link("order", one.order_id, one.order_id)),
+                html.Th([select_link("order", one.order_id, one.order_id), *_hands(one)]),
                 html.Td(_late(one.recorded_late_ms)),
                 html.Td(_late(one.forked_late_ms)),
                 html.Td(_moved(one), className=_order_tone(one)),
@@ -166,8 +180,21 @@ def _orders(orders: Sequence[Lateness]) -> Component:
         for one in moved[:MOST_ORDERS]
     ]
     rest = f"{len(moved) - MOST_ORDERS} more orders differ less." if len(moved) > MOST_ORDERS else ""
-    lead = f"{formats.count(len(moved), 'order')} of {len(orders)} arrive at another time"
+    lead = (
+        f"{formats.count(sum(map(_apart, orders)), 'order')} of {len(orders)} arrive at another time · "
+        f"{sum(one.was_with_another for one in orders)} with another driver"
+    )
     return html.Div([html.H3(lead), _table("Order", rows), note(rest) if rest else None])
+
+
+def _hands(one: Lateness) -> list[Component]:
+    """The mark of an order that the recorded world has with another driver."""
+    if not one.was_with_another or one.recorded_driver_id is None:
+        return []
+    recorded = select_link("driver", one.recorded_driver_id, one.recorded_driver_id)
+    forked = one.forked_driver_id
+    here = [", here ", select_link("driver", forked, forked)] if forked else [", here nobody"]
+    return [html.Small(["recorded with ", recorded, *here], className="other-hands")]
 
 
 def _apart(one: Lateness) -> bool:
@@ -191,6 +218,8 @@ def _late(late_ms: int | None) -> str:
 
 
 def _moved(one: Lateness) -> str:
+    if not _apart(one):
+        return "same"
     if one.recorded_late_ms is None:
         return "only in the fork"
     if one.forked_late_ms is None:
@@ -200,6 +229,8 @@ def _moved(one: Lateness) -> str:
 
 
 def _order_tone(one: Lateness) -> str:
+    if not _apart(one):
+        return "dim"
     if one.forked_late_ms is None:
         return "late"
     return "late" if one.recorded_late_ms is not None and _shift(one) > 0 else "better"

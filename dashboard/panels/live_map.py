@@ -29,10 +29,13 @@ MARKS: Final = (
     ("suspect", "Last ping not believed"),
     ("aged", "Wider ring: older position"),
     ("trip", "Trip in mind, not given out"),
+    ("ghost", "Ghost: a driver as recorded, dotted to its place in the fork"),
     ("order", "Drop-off, on time"),
     ("order-at-risk", "Drop-off, at risk"),
     ("order-late", "Drop-off, late"),
 )
+OF_FORK: Final = frozenset({"ghost"})
+"""Marks that only a fork has."""
 
 
 def map_panel() -> Component:
@@ -61,6 +64,7 @@ def map_panel() -> Component:
             ),
             html.Div(id="hex-legend", hidden=True),
             _marks(),
+            html.Div("", id="ghost-note", role="status", hidden=True),
             html.Div(id="map-tip", role="tooltip", hidden=True),
             html.Div("Connecting to the floor …", id="map-empty", className="empty"),
         ],
@@ -86,5 +90,8 @@ def _fit() -> Component:
 
 
 def _marks() -> Component:
-    keys = [html.Li([html.I(className=f"mark mark-{mark}"), words]) for mark, words in MARKS]
+    keys = [
+        html.Li([html.I(className=f"mark mark-{mark}"), words], className="of-fork" if mark in OF_FORK else None)
+        for mark, words in MARKS
+    ]
     return html.Details([html.Summary("Marks"), html.Ul(keys)], id="marks")

@@ -41,6 +41,7 @@ REPLAY_KEYS: Final = (
     ("−  +", "slower, faster"),
     ("c", "copy a link to this moment"),
     ("v", "fork here"),
+    ("b", "both worlds on the map: in a fork, the recorded drivers as ghosts"),
 )
 
 

@@ -90,6 +90,7 @@ def _acts() -> Component:
     return html.Div(
         [
             act_button("replay-compare", "Compare", look="toggle only-fork"),
+            act_button("replay-ghosts", "Ghosts", key="b", look="toggle only-fork"),
             act_button("replay-fork", "Fork here", key="v"),
             act_button("replay-copy", "Copy link", key="c"),
         ],

@@ -44,6 +44,9 @@ class Lateness(Struct, frozen=True):
     order_id: str
     recorded_late_ms: int | None
     forked_late_ms: int | None
+    recorded_driver_id: str | None = None
+    forked_driver_id: str | None = None
+    """Who has it, or had it when it ended; None: nobody, or it is not there."""
 
 
 class Comparison(Struct, frozen=True):
@@ -116,9 +119,14 @@ def compare(
         met.add(order_id)
         if theirs.ended_ms is None or theirs.ended_ms > forked_at_ms or (ours and ours.ended_ms != theirs.ended_ms):
             forked_late_ms = None if ours is None else _late_ms(ours, forked.at_ms)
-            rows.append(Lateness(order_id, _late_ms(theirs, recorded.at_ms), forked_late_ms))
+            forked_driver_id = None if ours is None else ours.driver_id
+            rows.append(
+                Lateness(order_id, _late_ms(theirs, recorded.at_ms), forked_late_ms, theirs.driver_id, forked_driver_id)
+            )
     rows += [
-        Lateness(ours.id, None, _late_ms(ours, forked.at_ms)) for ours in forked.orders.values() if ours.id not in met
+        Lateness(ours.id, None, _late_ms(ours, forked.at_ms), None, ours.driver_id)
+        for ours in forked.orders.values()
+        if ours.id not in met
     ]
     at_ms = max(recorded.at_ms, forked.at_ms)
     return Comparison(

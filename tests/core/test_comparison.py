@@ -69,7 +69,7 @@ def test_lateness_is_that_of_the_delivery_or_else_of_the_eta_and_none_for_what_n
     assert eta_ms is not None
     late_ms = bench.at_ms - there.due_ms
     assert late_ms > 0
-    assert found.orders == (Lateness(there.id, late_ms, max(eta_ms, forked.at_ms) - there.due_ms),)
+    assert found.orders == (Lateness(there.id, late_ms, max(eta_ms, forked.at_ms) - there.due_ms, "d-1", "d-1"),)
     assert (found.recorded.delivered, found.forked.delivered, found.forked.open) == (1, 0, 1)
 
 
@@ -81,6 +81,17 @@ def test_an_order_of_one_world_alone_is_nowhere_in_the_other() -> None:
     assert [(row.order_id, row.recorded_late_ms) for row in found.orders] == [(mine.id, None)]
     assert found.orders[0].forked_late_ms is not None
     assert not found.complete
+
+
+def test_an_order_says_who_has_it_in_either_world() -> None:
+    bench = Bench()
+    bench.driver("d-1")
+    bench.driver("d-2")
+    order = bench.place()
+    recorded = load_state(dump_state(bench.engine.state))
+    bench.command("assign", order, "d-2")
+    (row,) = compare(recorded, bench.engine.state, {}, T0, complete=False, difference=None).orders
+    assert (row.recorded_driver_id, row.forked_driver_id) == (None, "d-2")
 
 
 def test_an_order_with_another_name_in_the_fork_is_the_same_order() -> None:

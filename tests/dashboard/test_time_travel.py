@@ -160,6 +160,28 @@ def test_figures_of_both_worlds_stand_side_by_side_with_their_difference() -> No
     assert "No decision differs so far." in said
 
 
+@pytest.mark.parametrize(
+    ("lived_ms", "said"),
+    [(0, "The worlds have just parted; nothing differs yet."), (1_000, "No decision differs so far.")],
+)
+def test_at_the_instant_of_a_fork_nothing_can_differ_yet(lived_ms: int, said: str) -> None:
+    assert said in compared(forked_at_ms=T0 - lived_ms)
+
+
+def test_an_order_that_the_recording_has_with_another_driver_is_marked_though_it_comes_as_early() -> None:
+    orders = (
+        Lateness("o-1", MINUTE, MINUTE, "d-1", "d-2"), Lateness("o-2", MINUTE, MINUTE, "d-1", "d-1"),
+        Lateness("o-3", MINUTE, MINUTE, "d-3", None), Lateness("o-4", MINUTE, 9 * MINUTE, None, "d-1"),
+    )  # fmt: skip
+    said = compared(orders=orders)
+    assert "1 order of 4 arrive at another time · 2 with another driver" in said
+    said = " ".join(said.split())
+    assert "o-1 recorded with d-1 , here d-2 late by 1 min late by 1 min same" in said
+    assert "o-3 recorded with d-3 , here nobody" in said
+    assert "o-2" not in said
+    assert said.index("o-4") < said.index("o-1")
+
+
 def test_the_first_decision_that_differs_is_said_with_its_moment() -> None:
     said = compared(complete=True, first_difference=Difference(T0, "maya: reassign o-1 to d-2"))
     assert "maya: reassign o-1 to d-2" in said
@@ -172,7 +194,7 @@ def test_orders_are_listed_by_how_far_they_moved_and_not_when_they_did_not() -> 
         Lateness("o-sooner", 9 * MINUTE, -MINUTE), Lateness("o-gone", MINUTE, None),
     )  # fmt: skip
     said = compared(orders=orders)
-    assert "3 orders of 4 arrive at another time" in said
+    assert "3 orders of 4 arrive at another time · 0 with another driver" in said
     assert said.index("o-gone") < said.index("o-sooner") < said.index("o-later")
     assert "o-later 2 min early late by 4 min 6 min later" in said
     assert "o-same" not in said

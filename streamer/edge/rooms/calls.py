@@ -5,17 +5,20 @@ It must not check roles, and it must not know how a recording is played or index
 
 from typing import TypeVar, assert_never
 
+from streamer.core.apart import added, elsewhere
 from streamer.core.changes import Changes
 from streamer.core.errors import CallerError, ConfigurationError
 from streamer.edge.accounts import ROLES, Role
 from streamer.edge.desk.calls import Answer, Caller, CallRefusedError, Nothing, Track
 from streamer.edge.desk.desk import Entry
-from streamer.edge.rooms.contract import NextMark, Transport
+from streamer.edge.desk.reads import sees_driver
+from streamer.edge.rooms.contract import NextMark, RecordedDrivers, Transport
 from streamer.edge.rooms.forking import Forks
 from streamer.edge.rooms.player import STEP_MS, Player
 
 OF_PEOPLE = frozenset({"login", "session", "bearer", "logout", "accounts"})
 """Who logs in does so at the live floor."""
+NOT_FORKED = "this room plays its recording: fork it, or decide something"
 Number = TypeVar("Number", int, float)
 
 
@@ -65,8 +68,26 @@ class RoomCalls:
         """The recording and its fork, side by side."""
         compared = self.forks.comparison()
         if compared is None:
-            raise CallRefusedError(409, "not_forked", "this room plays its recording: fork it, or decide something")
+            raise CallRefusedError(409, "not_forked", NOT_FORKED)
         return Answer(compared)
+
+    async def recorded(self, who: Caller, params: Nothing) -> Answer:
+        """Drivers of the recorded world that are not as they are in the fork, within the caller's scope."""
+        fork = self.forks.current
+        if fork is None:
+            raise CallRefusedError(409, "not_forked", NOT_FORKED)
+        there, here = fork.recorded.state, self.player.runner.engine.state
+        places = [(one, one.ping) for one in elsewhere(there, here) if one.ping is not None and sees_driver(who, one)]
+        return Answer(
+            RecordedDrivers(
+                fork.forked_at_ms, max(there.at_ms, here.at_ms), fork.difference is not None,
+                tuple(one.id for one, _ in places), tuple(one.region for one, _ in places),
+                tuple(ping.lat for _, ping in places), tuple(ping.lng for _, ping in places),
+                tuple(one.state for one, _ in places),
+                tuple(tuple(map(fork.numbers.order, one.order_ids)) for one, _ in places),
+                tuple(one.id for one in added(there, here) if sees_driver(who, one)),
+            )
+        )  # fmt: skip
 
     async def marks(self, who: Caller, params: Nothing) -> Answer:
         """Alarms, decisions and figures, as far as the recording has been read."""
@@ -94,6 +115,7 @@ def table_of_room(usual: dict[str, Entry], calls: RoomCalls, least: Role) -> dic
         "next_mark": Entry("viewer", NextMark, calls.next_mark),
         "fork": Entry("dispatcher", Changes, calls.fork),
         "comparison": Entry("viewer", Nothing, calls.comparison),
+        "recorded": Entry("viewer", Nothing, calls.recorded),
         "track": Entry("ops-lead", Track, calls.track),
     }
     return {name: _for(entry, least) for name, entry in table.items()}

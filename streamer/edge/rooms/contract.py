@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from streamer.core.engine import Engine
 from streamer.core.events import Id, Input, Instant, Output
 from streamer.core.kpis import Kpis
+from streamer.core.state import DriverState
 from streamer.edge.accounts import Role
 
 MAX_SPEED = 60.0
@@ -189,6 +190,27 @@ class Mark(Struct, frozen=True, omit_defaults=True):
     at_ms: int | None
     complete: bool
     text: str = ""
+
+
+class RecordedDrivers(Struct, frozen=True):
+    """Answer of `recorded`: what a fork's map shows of the world it left, at the instant both have come to.
+
+    Columns, a driver each, of those on duty in the recording that are more than 60 m from there in the fork, in another
+    state, or not on duty; as recorded, with orders by the names they have in the fork. `parted`: a decision differs.
+    """
+
+    forked_at_ms: int
+    at_ms: int
+    parted: bool
+    driver_id: tuple[str, ...]
+    mall_id: tuple[str | None, ...]
+    """The mall whose floor had it."""
+    lat: tuple[float, ...]
+    lng: tuple[float, ...]
+    state: tuple[DriverState, ...]
+    order_ids: tuple[tuple[str, ...], ...]
+    forked_only: tuple[str, ...]
+    """Drivers on duty in the fork alone."""
 
 
 # ------------------------------------------------------------ what a room plays

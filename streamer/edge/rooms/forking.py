@@ -61,11 +61,15 @@ class Forks:
             raise CallerError("this recording has ended: seek to the moment it is to be forked at")
         await self._begin(changes)
 
+    @property
+    def current(self) -> "Fork | None":
+        """The fork that is played; None while the recording is."""
+        return self._fork if self.player.source is self._fork else None
+
     def comparison(self) -> Comparison | None:
         """The recording and its fork as they are now; None while there is none."""
-        if self._fork is None or self.player.source is not self._fork:
-            return None
-        return self._fork.comparison(self.player.runner.engine)
+        fork = self.current
+        return None if fork is None else fork.comparison(self.player.runner.engine)
 
     async def close(self) -> None:
         """Give up a fork that is about to begin."""
