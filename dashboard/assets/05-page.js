@@ -37,7 +37,7 @@ window.mallard = window.mallard || {};
     if (typeof where !== 'string' || !ABOUT_A_FLOOR.test(where)) return ask(where, how);
     if (mallard.replay?.gone) return nothing(where);
     const headers = new Headers(how.headers);
-    headers.append('X-Mallard-Room', room);
+    headers.set('X-Mallard-Room', room);
     const answer = await ask(where, { ...how, headers });
     if (answer.status !== GONE) return answer;
     mallard.replay?.closed();

@@ -25,13 +25,20 @@ Number = TypeVar("Number", int, float)
 class RoomCalls:
     """What viewers ask of a room."""
 
-    def __init__(self, player: Player, forks: Forks) -> None:
+    def __init__(self, player: Player, forks: Forks, opened_by: str) -> None:
         self.player = player
         self.forks = forks
+        self.opened_by = opened_by
 
     async def transport(self, who: Caller, params: Transport) -> Answer:
-        """Play, pause, step, seek or speed; the status as it then is."""
+        """Play, pause, step, seek or speed; the status as it then is. A viewer moves nobody else's room."""
         player = self.player
+        if params.do is None and (params.at_ms, params.speed, params.step_ms) != (None, None, None):
+            raise CallRefusedError(422, "bad_field", "do: it is missing")
+        if params.do is not None and who.role == "viewer" and who.name != self.opened_by:
+            raise CallRefusedError(
+                403, "forbidden", f"{self.opened_by} opened this room: open one of your own to move in"
+            )
         try:
             match params.do:
                 case None:

@@ -238,7 +238,8 @@ class RoomOrder(Struct, frozen=True):
     """What a room is told on its standard input, as one line of JSON; the link's secret is in its environment.
 
     `path` is the fixture's file, or the folder of the journal, of which it plays from `start_ms` to `end_ms`. `folder`
-    is the room's own: it is removed by the room when it ends, and by its keeper when the room could not.
+    is the room's own: it is removed by the room when it ends, and by its keeper when the room could not. Whoever opened
+    it may move it, even as a viewer.
     """
 
     room: str
@@ -250,6 +251,7 @@ class RoomOrder(Struct, frozen=True):
     end_ms: int
     at_ms: int | None = None
     folder: str = ""
+    opened_by: str = ""
 
 
 class RoomSaid(Struct, frozen=True, omit_defaults=True):

@@ -97,7 +97,7 @@ class Keeper:
         kind: Kind = item.kind
         order = RoomOrder(
             room_id, kind, item.name, str(found.path.absolute()), item.role, item.start_ms, item.end_ms, at_ms,
-            tempfile.mkdtemp(prefix="mallard-room-"),
+            tempfile.mkdtemp(prefix="mallard-room-"), opened_by,
         )  # fmt: skip
         # Its place is taken from now on, whoever else asks meanwhile.
         room = self._rooms[room_id] = _Room(order, item.id, item.story, opened_ms, opened_by, idle_s=time.monotonic())

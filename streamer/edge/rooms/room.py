@@ -71,7 +71,7 @@ class Room:
         desk = Desk(self.runner, self.accounts, WallClock(), autopilot=autopilot)
         self.player = Player(self.runner, self.index, clock, sign, self.feed)
         self.forks = Forks(self.player)
-        desk.table = table_of_room(desk.table, RoomCalls(self.player, self.forks), order.role)
+        desk.table = table_of_room(desk.table, RoomCalls(self.player, self.forks, order.opened_by), order.role)
         self.link = Link(desk, self.feed, secret)
         self.port = 0
         self._server: Server | None = None

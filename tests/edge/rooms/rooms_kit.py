@@ -44,7 +44,7 @@ def a_recording(folder: Path, name: str = "a-day", rounds: int = 20, **fields: A
 
 
 def an_order_for(path: Path, at_ms: int | None = START_MS, role: Role = "viewer", end_ms: int = END_MS) -> RoomOrder:
-    return RoomOrder("r-1", "fixture", "a-day", str(path), role, START_MS, end_ms, at_ms)
+    return RoomOrder("r-1", "fixture", "a-day", str(path), role, START_MS, end_ms, at_ms, opened_by=VERA.name)
 
 
 @asynccontextmanager

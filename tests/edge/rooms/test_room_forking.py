@@ -14,7 +14,7 @@ from streamer.edge.rooms.contract import RoomOrder
 from streamer.edge.rooms.room import Room
 from tests.builders import MINUTE
 from tests.edge.floor_kit import SECRET
-from tests.edge.rooms.rooms_kit import MAYA, ask, move, until
+from tests.edge.rooms.rooms_kit import MAYA, VERA, ask, move, until
 
 PATH = find_fixture("bad-day")
 
@@ -32,7 +32,9 @@ FORK_MS = START_MS + 2 * MINUTE
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
     """At a moment early in a bad day, of which no more was read than it needs."""
     room = Room(
-        RoomOrder("r-1", "fixture", "bad-day", str(PATH), "viewer", START_MS, END_MS, FORK_MS), tmp_path, SECRET
+        RoomOrder("r-1", "fixture", "bad-day", str(PATH), "viewer", START_MS, END_MS, FORK_MS, opened_by=VERA.name),
+        tmp_path,
+        SECRET,
     )
     try:
         await room.open()

@@ -15,7 +15,19 @@ from streamer.edge.recordings.replay import floor_of, replay
 from streamer.edge.rooms import index as indexing
 from streamer.edge.rooms.room import Room
 from tests.builders import T0
-from tests.edge.rooms.rooms_kit import END_MS, MAYA, START_MS, a_recording, a_room, an_order_for, ask, move, until
+from tests.edge.rooms.rooms_kit import (
+    END_MS,
+    MAYA,
+    OLGA,
+    START_MS,
+    VERA,
+    a_recording,
+    a_room,
+    an_order_for,
+    ask,
+    move,
+    until,
+)  # fmt: skip
 
 
 def recorded_at(path: Path, at_ms: int) -> str:
@@ -245,3 +257,16 @@ async def test_a_room_of_an_ops_lead_is_closed_to_others(path: Path, tmp_path: P
         for call in ("transport", "marks", "orders", "kpis"):
             assert (await ask(room, call, MAYA))[1]["code"] == "forbidden"
         assert (await ask(room, "ready", None))[0] == 200
+
+
+async def test_a_viewer_moves_no_room_of_another_and_a_wish_names_what_to_do(tmp_path: Path) -> None:
+    order = msgspec.structs.replace(an_order_for(a_recording(tmp_path)), opened_by=MAYA.name)
+    async with a_room(order, tmp_path / "room") as room:
+        before = await move(room)
+        for wish in ({"do": "seek", "at_ms": END_MS}, {"do": "play"}, {"do": "pause"}, {"do": "step"}):
+            status, problem = await ask(room, "transport", VERA, **wish)
+            assert (status, problem["code"]) == (403, "forbidden")
+        assert (await ask(room, "transport", VERA, at_ms=END_MS))[0] == 422
+        assert await move(room) == before
+        assert (await ask(room, "transport", MAYA, do="seek", at_ms=END_MS))[1]["at_ms"] == END_MS
+        assert (await ask(room, "transport", OLGA, do="seek", at_ms=START_MS))[1]["at_ms"] == START_MS
