@@ -5,9 +5,10 @@ import json
 import msgspec
 import pytest
 
-from streamer.cli.laboratory import Result, Trial, verdict_of
 from streamer.core.comparison import Comparison
 from streamer.core.kpis import Kpis
+from streamer.edge.lab.contract import Result, Trial
+from streamer.edge.lab.verdict import verdict_of
 from streamer.edge.recordings.fixtures import FixtureReader, find_fixture, read_companion
 from streamer.edge.recordings.moments import instant_at
 from tests.edge.test_cli import Mallard, mallard
