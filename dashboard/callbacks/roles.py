@@ -29,6 +29,10 @@ ROLES: Final[Mapping[str, Role]] = {
     "fork.open_dialog": "dispatcher",
     "fork.go": "dispatcher",
     "fork.compare": "viewer",
+    "lab.fill": "viewer",
+    "lab.show": "viewer",
+    "lab.start": "ops-lead",
+    "lab.cancel": "ops-lead",
 }
 """By module and function.
 
