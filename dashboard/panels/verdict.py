@@ -107,8 +107,8 @@ def verdict_panel(verdict: Verdict, dates: str) -> Component:
             _table(verdict, known),
             note(
                 f"{formats.count(verdict.seeds, 'seed')}; means with 95 % intervals. Differences are seed by seed: "
-                "each seed's drivers are alike under both policies. p (t) is of a paired t test, p (ranks) of Wilcoxon's "
-                f"signed ranks. Of {len(known)} figures tested, one in twenty seems clear by luck alone."
+                "each seed's drivers are alike under both policies. p (t) is of a paired t test, p (ranks) of "
+                f"Wilcoxon's signed ranks. Of {len(known)} figures tested, one in twenty seems clear by luck alone."
             ),
             html.H3(f"{second} less {policy(verdict.policies[0])}, seed by seed"),
             html.Div([_plot(one) for one in plotted], className="lab-plots"),
