@@ -19,9 +19,9 @@ from dashboard.panels.pieces import act_button, attributes, chip, note
 from dashboard.panels.verdict import Verdict, policy, verdict_panel
 
 POLICIES: Final = (
-    ("plan", "Plan: the autopilot, by the recording's rules"),
-    ("no-hold", "No-hold: the same, but nothing waits to share a trip"),
-    ("nearest", "Nearest: each order at once to the nearest free driver"),
+    ("plan", "the autopilot, by the recording's rules"),
+    ("no-hold", "the same, but no order waits to share a trip"),
+    ("nearest", "each order at once to the nearest free driver"),
 )
 FEWEST_SEEDS: Final = 2
 MOST_SEEDS: Final = 40
@@ -71,6 +71,7 @@ def insights_page() -> Component:
                         "A recording's day is lived many times under two policies, each time with other drivers, and "
                         "the two are held against each other. The live floor goes first: a run takes what is left."
                     ),
+                    html.Ul([html.Li([html.Strong(policy(name)), f": {is_}"]) for name, is_ in POLICIES]),
                     _form(),
                     html.Div(id=ids.LAB_PROBLEM, role="alert", className="problem"),
                     html.Div(note("Asking what the lab has found …"), id=ids.LAB_PROGRESS),
@@ -85,7 +86,7 @@ def insights_page() -> Component:
 
 
 def _form() -> Component:
-    policies = [{"value": value, "label": words} for value, words in POLICIES]
+    policies = [{"value": name, "label": policy(name)} for name, _ in POLICIES]
     return html.Div(
         [
             dmc.Select(
@@ -152,7 +153,7 @@ def progress(runs: Sequence[Run], chosen: Run | None, who: Principal) -> list[Co
 
 
 def _running(run: Run, who: Principal) -> Component:
-    left = "asking how long it takes" if run.left_ms is None else f"about {_span(run.left_ms)} left"
+    left = "no telling yet how long it takes" if run.left_ms is None else f"about {_span(run.left_ms)} left"
     share = run.done / run.days
     return html.Div(
         [
