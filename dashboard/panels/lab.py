@@ -87,18 +87,20 @@ def insights_page() -> Component:
 
 def _form() -> Component:
     policies = [{"value": name, "label": policy(name)} for name, _ in POLICIES]
+    first, second = (
+        dmc.Select(id=name, label=label, data=policies, value=value, size="sm", allowDeselect=False)
+        for name, label, value in ((ids.LAB_FIRST, "Policy", "nearest"), (ids.LAB_SECOND, "against", "plan"))
+    )
+    source = dmc.Select(
+        id=ids.LAB_SOURCE, label="Recording", data=[], size="sm", searchable=True, allowDeselect=False,
+        placeholder="Asking …",
+    )  # fmt: skip
+    # A select is two elements in the grid, of which one is hidden.
     return html.Div(
         [
-            dmc.Select(
-                id=ids.LAB_SOURCE, label="Recording", data=[], size="sm", searchable=True, allowDeselect=False,
-                placeholder="Asking …",
-            ),
-            dmc.Select(
-                id=ids.LAB_FIRST, label="Policy", data=policies, value="nearest", size="sm", allowDeselect=False
-            ),
-            dmc.Select(
-                id=ids.LAB_SECOND, label="against", data=policies, value="plan", size="sm", allowDeselect=False
-            ),
+            html.Div(source, className="whole"),
+            html.Div(first),
+            html.Div(second),
             dmc.NumberInput(
                 id=ids.LAB_SEEDS, label="Seeds", value=20, min=FEWEST_SEEDS, max=MOST_SEEDS, size="sm",
                 allowDecimal=False, clampBehavior="none",

@@ -178,7 +178,9 @@ def _row(one: Compared) -> Component:
             html.Td(f"{write(one.first)} ± {write(one.first_half)}"),
             html.Td(f"{write(one.second)} ± {write(one.second_half)}"),
             html.Td(
-                [html.Strong(more(one.difference)), f" [{more(one.low)}, {more(one.high)}]"],
+                [html.Strong(more(one.difference)), f" [{more(one.low)}, {more(one.high)}]"]
+                if one.difference or one.low < one.high
+                else "same",
                 className=_tone(one) if clear(one) else "dim",
             ),
             html.Td(_p(one.p)),
@@ -195,7 +197,7 @@ def _plot(one: Compared) -> Component:
     row = ROWS[one.figure]
     each = [(pair.seed, (pair.second - pair.first) / row.per) for pair in one.pairs]
     figure = differences(each, one.difference / row.per, (one.low / row.per, one.high / row.per), row.better)
-    graph: Component = dcc.Graph(figure=figure, config={"displayModeBar": False, "responsive": True})
+    graph: Component = dcc.Graph(figure=figure, config={"displayModeBar": False, "responsive": True}, className="plot")
     label = f"{row.label}, {row.unit}" if row.unit else row.label
     return html.Figure([html.Figcaption(label), graph])
 

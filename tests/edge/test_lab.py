@@ -74,6 +74,7 @@ async def test_a_run_says_how_far_it_is_then_what_it_found_and_the_command_line_
     while (run := await floor.newest(VERA))["status"] == "running":
         seen.append(run["done"])
     assert run["status"] == "done", run
+    assert run["verdict"]["complete"], "it is not done before its last figures have come"
     assert (run["done"], run["left_ms"], run["problem"]) == (4.0, None, None)
     assert seen == sorted(seen)
     assert floor.runner.engine.hash() == before

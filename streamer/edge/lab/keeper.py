@@ -147,6 +147,6 @@ def _heard(run: _Run, said: LabSaid) -> LabView:
     spent_ms = (time.monotonic() - run.began_s) * 1000
     left_ms = round(spent_ms * (view.days - said.done) / said.done) if said.done else None
     verdict = said.verdict or view.verdict
-    if said.done >= view.days:
+    if said.verdict is not None and said.verdict.complete:
         return replace(view, status="done", done=said.done, left_ms=None, verdict=verdict)
     return replace(view, done=said.done, left_ms=left_ms, verdict=verdict)
