@@ -33,7 +33,6 @@ def differences(
     figure.add_hrect(y0=low, y1=high, fillcolor=BAND, line_width=0, layer="above")
     figure.add_hline(y=mean, line={"color": NEITHER, "width": 2, "dash": "dot"})
     figure.update_layout(
-        height=190,
         margin={"l": 44, "r": 8, "t": 6, "b": 26},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
@@ -41,7 +40,14 @@ def differences(
         dragmode=False,
         bargap=0.3,
         font={"size": 11},
-        xaxis={"showgrid": False, "zeroline": False, "fixedrange": True, "tickformat": "d", "nticks": 10},
+        xaxis={
+            "showgrid": False,
+            "zeroline": False,
+            "fixedrange": True,
+            "tickformat": "d",
+            "tick0": 1,
+            "dtick": -(-len(seeds) // 10),
+        },
         yaxis={"zeroline": True, "fixedrange": True, "nticks": 5},
     )
     return figure

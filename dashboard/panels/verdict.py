@@ -18,6 +18,7 @@ from dashboard.figures.differences import differences
 from dashboard.panels.pieces import attributes, note
 
 POLICY_WORDS: Final = {"plan": "Plan", "no-hold": "No-hold", "nearest": "Nearest"}
+PLOT: Final = {"height": "190px"}
 CLEAR_P: Final = 0.05
 """An interval of 95 % that leaves out 0 and a p below this are the same thing."""
 PLOTTED: Final = ("orders_per_trip", "delivered", "late", "on_time", "click_to_door_ms", "wait_at_store_ms")
@@ -96,13 +97,13 @@ def verdict_panel(verdict: Verdict, dates: str) -> Component:
     """All of it. `dates` names the file that is downloaded."""
     second = policy(verdict.policies[1])
     known = [one for one in verdict.figures if one.figure in ROWS]
-    plotted = [one for name in PLOTTED for one in known if one.figure == name]
+    plotted = [one for name in PLOTTED for one in known if one.figure == name and _differs(one)]
     order = list(ROWS)
     lead = sorted(known, key=lambda one: (not clear(one), order.index(one.figure)))
     return html.Div(
         [
-            html.Ul([_said(one, second) for one in lead if one.difference or clear(one)], className="said")
-            if any(one.difference for one in known)
+            html.Ul([_said(one, second) for one in lead if _tells(one)], className="said")
+            if any(_differs(one) for one in known)
             else note("No figure differs in any seed."),
             _table(verdict, known),
             note(
@@ -132,6 +133,17 @@ def policy(name: str) -> str:
 def clear(one: Compared) -> bool:
     """Whether the difference is more than luck: p below 5 %, or the same difference in every seed."""
     return one.p < CLEAR_P if one.p is not None else one.difference != 0
+
+
+def _differs(one: Compared) -> bool:
+    """Whether the figure differs in any seed."""
+    return bool(one.difference) or one.low < one.high
+
+
+def _tells(one: Compared) -> bool:
+    """Whether anything is left of the difference as it is written."""
+    row = ROWS[one.figure]
+    return round(abs(one.difference) / row.per, row.decimals) > 0
 
 
 def sentence(one: Compared, second: str) -> str:
@@ -179,7 +191,7 @@ def _row(one: Compared) -> Component:
             html.Td(f"{write(one.second)} ± {write(one.second_half)}"),
             html.Td(
                 [html.Strong(more(one.difference)), f" [{more(one.low)}, {more(one.high)}]"]
-                if one.difference or one.low < one.high
+                if _differs(one)
                 else "same",
                 className=_tone(one) if clear(one) else "dim",
             ),
@@ -197,7 +209,7 @@ def _plot(one: Compared) -> Component:
     row = ROWS[one.figure]
     each = [(pair.seed, (pair.second - pair.first) / row.per) for pair in one.pairs]
     figure = differences(each, one.difference / row.per, (one.low / row.per, one.high / row.per), row.better)
-    graph: Component = dcc.Graph(figure=figure, config={"displayModeBar": False, "responsive": True}, className="plot")
+    graph: Component = dcc.Graph(figure=figure, config={"displayModeBar": False, "responsive": True}, style=PLOT)
     label = f"{row.label}, {row.unit}" if row.unit else row.label
     return html.Figure([html.Figcaption(label), graph])
 

@@ -80,6 +80,7 @@ def test_the_figure_has_a_bar_a_seed_coloured_by_what_is_better() -> None:
     (bars,) = figure.data
     assert (list(bars.x), list(bars.y)) == ([1, 2], [2.0, -1.0])
     assert list(bars.marker.color) == [WORSE, BETTER]
+    assert figure.layout.xaxis.dtick == 1
     band, mean = figure.layout.shapes
     assert (band.y0, band.y1, mean.y0) == (-1.0, 2.0, 0.5)
 
