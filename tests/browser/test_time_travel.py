@@ -77,8 +77,8 @@ async def test_a_recording_is_sought_shared_by_a_link_opened_again_once_closed_a
     await follow_on_a_phone(floor, link, order_id, alarm_ms)
     await close_and_open_again(floor, alarm_ms)
     await decide_otherwise(floor)
-    close_rooms(floor.demo)
     await look_at_the_lab(floor)
+    close_rooms(floor.demo)
 
 
 async def look_at_the_lab(floor: Floor) -> None:
