@@ -30,7 +30,7 @@ def differences(
         )
     )
     low, high = interval
-    figure.add_hrect(y0=low, y1=high, fillcolor=BAND, line_width=0, layer="above")
+    figure.add_hrect(y0=low, y1=high, fillcolor=BAND, line_width=0, layer="below")
     figure.add_hline(y=mean, line={"color": NEITHER, "width": 2, "dash": "dot"})
     figure.update_layout(
         margin={"l": 44, "r": 8, "t": 6, "b": 26},
