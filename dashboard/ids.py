@@ -57,6 +57,16 @@ GHOSTS: Final = "ghosts"
 FORK_ASK: Final = "fork-ask"
 """Somebody wants to fork: `{at_ms, offset_ms, mall_id, n}`."""
 
+# Policy lab: stores, written by the browser script unless said otherwise.
+LAB_ASK: Final = "lab-ask"
+"""Time to ask what can be compared: `{n}`."""
+LAB_LOOK: Final = "lab-look"
+"""Time to ask how far the lab is: `{run, n}`; which run is wanted, empty for the newest."""
+LAB_CANCEL: Final = "lab-cancel"
+"""The run is to be cancelled: `{n}`."""
+LAB_SHOWN: Final = "lab-shown"
+"""Which result is shown, and how much of it there was; written by a callback."""
+
 # Shell
 NOTES: Final = "notes"
 MALL_FILTER: Final = "mall-filter"
@@ -78,6 +88,17 @@ FORK_STORE: Final = "fork-store"
 FORK_LATE: Final = "fork-late"
 FORK_PROBLEM: Final = "fork-problem"
 FORK_GO: Final = "fork-go"
+
+# Policy lab
+LAB_SOURCE: Final = "lab-source"
+LAB_FIRST: Final = "lab-first"
+LAB_SECOND: Final = "lab-second"
+LAB_SEEDS: Final = "lab-seeds"
+LAB_MINUTES: Final = "lab-minutes"
+LAB_GO: Final = "lab-go"
+LAB_PROBLEM: Final = "lab-problem"
+LAB_PROGRESS: Final = "lab-progress"
+LAB_RESULT: Final = "lab-result"
 
 # Floor
 MAP: Final = "map"

@@ -8,7 +8,7 @@ from functools import cache
 from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
 
-from dashboard.api import autopilot, commands, drivers, floor, orders, rooms
+from dashboard.api import autopilot, commands, drivers, floor, lab, orders, rooms
 from dashboard.api.access import FAILURES
 from dashboard.api.contracts import contracts_router
 from dashboard.api.failures import add_failures
@@ -39,7 +39,7 @@ def build_api() -> FastAPI:
         redirect_slashes=False,
         responses=FAILURES,
     )
-    for module in (orders, commands, drivers, floor, autopilot, rooms):
+    for module in (orders, commands, drivers, floor, autopilot, rooms, lab):
         api.include_router(module.router)
     api.include_router(contracts_router())
     add_failures(api)

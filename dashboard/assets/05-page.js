@@ -1,5 +1,5 @@
 /**
- * Which page this is: the floor, the gallery of recordings, or a room in which one of them plays.
+ * Which page this is: the floor, the gallery of recordings, a room in which one of them plays, or the insights.
  * What a room's page asks is asked of that room: its name goes along with every request and socket. It must not know
  * what is asked.
  */
@@ -7,7 +7,7 @@ window.mallard = window.mallard || {};
 (function (mallard) {
   'use strict';
   const room = /^\/replay\/([\w-]+)\/?$/.exec(location.pathname)?.[1] || null;
-  const name = room ? 'room' : /^\/replay\/?$/.test(location.pathname) ? 'gallery' : 'floor';
+  const name = room ? 'room' : /^\/replay\/?$/.test(location.pathname) ? 'gallery' : /^\/insights\/?$/.test(location.pathname) ? 'insights' : 'floor';
   const GONE = 410;
   const NO_CHANGE = 204;
   const ABOUT_A_FLOOR = /^\/(_dash-update-component|api\/)/; // the page itself is there without its room
@@ -15,11 +15,13 @@ window.mallard = window.mallard || {};
   mallard.page = {
     name,
     room,
+    /** Whether there is a floor on it, live or replayed. */
+    floor: name === 'floor' || name === 'room',
     /** What a socket's address says of it. */
     query: room ? { room } : {},
     /** Marks the link to this page. */
     mark() {
-      const shown = name === 'floor' ? 'floor' : 'replay';
+      const shown = { gallery: 'replay', room: 'replay' }[name] || name;
       document.querySelectorAll('.pages [data-page]').forEach((link) => {
         if (link.dataset.page === shown) link.setAttribute('aria-current', 'page');
       });

@@ -60,7 +60,7 @@ window.mallard = window.mallard || {};
     },
   };
 
-  const PAGES = { f: '/', r: '/replay' };
+  const PAGES = { f: '/', r: '/replay', i: '/insights' };
   let going = -Infinity; // when g was pressed
   const GO_MS = 1500;
 
@@ -73,8 +73,8 @@ window.mallard = window.mallard || {};
 
   /** The keys of the page shown: those of the floor need one. */
   function bound(key) {
-    if (/^[1-5]$/.test(key)) return mallard.page.name === 'gallery' ? null : (hands) => candidate(hands, Number(key));
-    return (mallard.page.name === 'gallery' ? { '?': KEYS['?'] } : { ...KEYS, ...mallard.moreKeys })[key];
+    if (/^[1-5]$/.test(key)) return !mallard.page.floor ? null : (hands) => candidate(hands, Number(key));
+    return (!mallard.page.floor ? { '?': KEYS['?'] } : { ...KEYS, ...mallard.moreKeys })[key];
   }
 
   /** @param {KeyboardEvent} event @param {any} hands */

@@ -219,7 +219,8 @@
     mallard.model = new mallard.Model();
     mallard.hands = new mallard.Hands(mallard.model, () => {});
     wake();
-    mallard.gallery.start();
+    mallard.gallery?.start();
+    mallard.insights?.start();
   }
 
   Object.assign(mallard, {
@@ -253,7 +254,7 @@
     if (!document.getElementById('queue-box') || !window.dash_clientside.set_props) return;
     clearInterval(ready);
     mallard.page.mark();
-    if (mallard.page.name === 'gallery') startShell();
+    if (!mallard.page.floor) startShell();
     else start();
   }, 30);
 })(window.mallard);

@@ -5,10 +5,10 @@ None of them is on the path of anything that moves with the feed; that is the br
 
 from dash import Dash
 
-from dashboard.callbacks import autopilot, decide, floor, fork, gallery, inspect, preview, replay
+from dashboard.callbacks import autopilot, decide, floor, fork, gallery, inspect, lab, preview, replay
 
 
 def register(app: Dash) -> None:
     """Binds every callback to the app."""
-    for module in (floor, inspect, preview, decide, autopilot, gallery, replay, fork):
+    for module in (floor, inspect, preview, decide, autopilot, gallery, replay, fork, lab):
         module.register(app)

@@ -30,6 +30,10 @@ ROLES: Final[Mapping[str, Role]] = {
     "fork.go": "dispatcher",
     "fork.compare": "viewer",
     "fork.ghosts": "viewer",
+    "lab.fill": "viewer",
+    "lab.show": "viewer",
+    "lab.start": "ops-lead",
+    "lab.cancel": "ops-lead",
 }
 """By module and function.
 

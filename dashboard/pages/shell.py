@@ -12,6 +12,7 @@ from dashboard.pages.floor import floor_page
 from dashboard.panels.gallery import gallery_page
 from dashboard.panels.header import banner, header, strip
 from dashboard.panels.inspector import stores
+from dashboard.panels.lab import insights_page
 from dashboard.panels.sheets import sheets
 from dashboard.panels.transport import closed_note
 
@@ -21,7 +22,7 @@ def shell_layout() -> Component:
     shell = dmc.AppShell(
         [
             dmc.AppShellHeader([header(), strip()], withBorder=False),
-            dmc.AppShellMain([banner(), floor_page(), gallery_page(), closed_note()]),
+            dmc.AppShellMain([banner(), floor_page(), gallery_page(), insights_page(), closed_note()]),
         ],
         header={"height": 100},
         padding=0,

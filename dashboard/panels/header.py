@@ -13,7 +13,7 @@ from dashboard import ids
 from dashboard.figures.places import Places
 from dashboard.panels.pieces import attributes
 
-PAGES: Final = (("floor", "Floor", "/"), ("replay", "Replay", "/replay"))
+PAGES: Final = (("floor", "Floor", "/"), ("replay", "Replay", "/replay"), ("insights", "Insights", "/insights"))
 """Name, label and address; the browser script knows the names."""
 
 

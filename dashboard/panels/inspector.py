@@ -60,6 +60,7 @@ def stores() -> list[Component]:
         ids.WAKE, ids.SELECTION, ids.ROUTE, ids.CHOICE, ids.INTENT, ids.OUTCOME, ids.HANDING, ids.AUTOPILOT_LOOK_UP,
         ids.AUTOPILOT_ASK, ids.AUTOPILOT_SAVED, ids.GALLERY_LOOK_UP, ids.REPLAY_OPEN, ids.REPLAY_OPENED,
         ids.REPLAY_CLOSE, ids.REPLAY_DO, ids.REPLAY_NEXT, ids.REPLAY_STATUS, ids.REPLAY_LOOK, ids.REPLAY_MARKS,
-        ids.COMPARE_LOOK, ids.GHOSTS_LOOK, ids.GHOSTS, ids.FORK_ASK,
+        ids.COMPARE_LOOK, ids.GHOSTS_LOOK, ids.GHOSTS, ids.FORK_ASK, ids.LAB_ASK, ids.LAB_LOOK, ids.LAB_CANCEL,
+        ids.LAB_SHOWN,
     )  # fmt: skip
     return [dcc.Store(id=name) for name in names]

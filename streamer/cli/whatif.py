@@ -3,6 +3,7 @@
 It must not know how a fork is lived, nor how figures are tested.
 """
 
+import sys
 from typing import Annotated, get_args
 
 import msgspec
@@ -10,11 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from streamer.cli.laboratory import print_verdict
 from streamer.cli.shown import MINUTE_MS, JsonOption, measuring, unit_of
 from streamer.core.changes import Changes, LateStore, MoreDrivers, PolicyName, Reassignment
 from streamer.core.comparison import Comparison, Lateness
 from streamer.core.kpis import Kpis
 from streamer.core.malls import Floor, parse_malls
+from streamer.edge.lab.contract import Result, trials_of
 from streamer.edge.recordings.fixtures import SUFFIX, FixtureReader, find_fixture
 from streamer.edge.recordings.moments import instant_at
 
@@ -30,6 +33,8 @@ MinutesOption = Annotated[
     float | None, typer.Option("--minutes", min=0.1, help="Live on for so long; else to the end.")
 ]
 SHOWN_ORDERS = 10
+INTERRUPTED = 130
+"""What a program that a Ctrl-C ended exits with: 128 and the number of the signal."""
 
 
 def fork(
@@ -86,25 +91,40 @@ def compare(
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes; else one a core.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Live a recording's day many times under two policies; print figures, intervals and a paired test."""
+    """Live a recording's day many times under two policies; print figures, intervals and a paired test.
+
+    On Ctrl-C, those of the seeds that are over.
+    """
     if len(policy) != 2 or policy[0] == policy[1]:
         raise typer.BadParameter("give --policy twice, with two names")
     first, second = (policy_name(name) or "plan" for name in policy)
     path = find_fixture(fixture)
     with FixtureReader(path) as opened:
         at_ms = instant_at(opened.header, at)
-    from streamer.cli.laboratory import Trial, print_verdict, run_trials, verdict_of
+    from streamer.edge.lab.trials import Job, run_trials
+    from streamer.edge.lab.verdict import verdict_of
     from streamer.sim.policy import EFFORT
 
-    rounds = EFFORT if effort is None else effort
-    trials = [Trial(name, seed) for seed in range(1, seeds + 1) for name in (first, second)]
-    with measuring(f"living {len(trials)} days of {path.name}", len(trials)) as progress:
-        results = run_trials(path, at_ms, trials, rounds, minutes, workers, progress)
-    verdict = verdict_of(path.name.removesuffix(SUFFIX), (first, second), results)
+    job = Job(path, at_ms, EFFORT if effort is None else effort, minutes)
+    trials = trials_of((first, second), seeds)
+    results: list[Result] = []
+    stopped = False
+    try:
+        with measuring(f"living {len(trials)} days of {path.name}", len(trials)) as progress:
+            for result in run_trials(job, trials, workers):
+                results.append(result)
+                progress(len(results))
+    except KeyboardInterrupt:
+        stopped = True
+    verdict = verdict_of(path.name.removesuffix(SUFFIX), (first, second), results, not stopped)
     if as_json:
         print(msgspec.json.encode(verdict).decode())
-    else:
+    elif verdict.seeds > 1:
         print_verdict(verdict)
+    if stopped:
+        known = f"{verdict.seeds} of {seeds} seeds were over" + ("" if verdict.seeds > 1 else ": too few to compare")
+        print(f"mallard: interrupted; partial: {known}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
 
 
 def policy_name(name: str | None) -> PolicyName | None:

@@ -22,6 +22,7 @@ from streamer.edge.child import DashboardChild, check_free
 from streamer.edge.clock import PacedClock, WallClock
 from streamer.edge.frames import Sign
 from streamer.edge.journal.contract import SCHEMA, JournalHeader, MemoryJournal, Snapshot
+from streamer.edge.lab.desk import LabDesk
 from streamer.edge.link import link_secret
 from streamer.edge.recordings.fixtures import FOLDERS, SUFFIX, FixtureError, FixtureReader
 from streamer.edge.recordings.forking import ForkingSource
@@ -94,8 +95,9 @@ async def _run(
     name = options.fixture.name.removesuffix(SUFFIX)
     sign = Sign("replay", options.speed, name, runner.clock_offset_ms)
     secret = link_secret(directory)
-    rooms = RoomDesk(runner, Keeper(secret), Gallery((options.fixture.absolute().parent, *FOLDERS)))
-    streamer = Streamer(runner, accounts, secret, sign, origins_of(options.port), "suggest", rooms)
+    gallery = Gallery((options.fixture.absolute().parent, *FOLDERS))
+    rooms, lab = RoomDesk(runner, Keeper(secret), gallery), LabDesk(runner, gallery)
+    streamer = Streamer(runner, accounts, secret, sign, origins_of(options.port), "suggest", rooms, lab=lab)
     source.on_fork = partial(_forked, sign, streamer)
     child: DashboardChild | None = None
     try:

@@ -38,6 +38,7 @@ from streamer.edge.journal import retention
 from streamer.edge.journal.contract import SCHEMA, JournalHeader, StorageFullError
 from streamer.edge.journal.recovery import recover
 from streamer.edge.journal.sqlite import SqliteJournal
+from streamer.edge.lab.desk import LabDesk
 from streamer.edge.link import Link, link_secret
 from streamer.edge.pulse import Pulse
 from streamer.edge.recordings.fixtures import FOLDERS, demo_malls_path
@@ -67,12 +68,13 @@ class Streamer:
     def __init__(
         self, runner: Runner, accounts: Accounts, secret: str, sign: Sign | None = None, origins: tuple[str, ...] = (),
         mode: AutopilotMode | None = None, rooms: RoomDesk | None = None, routing: RoutingRules | None = None,
+        lab: LabDesk | None = None,
     ) -> None:  # fmt: skip
         """`origins` are those of pages that may open driver sockets; a page also needs a token.
 
         `mode` is the autopilot's where nobody has set one; None: that of the settings. On a recording it only suggests.
 
-        `rooms` are the replay rooms beside this floor.
+        `rooms` are the replay rooms beside this floor, `lab` its policy lab.
         """
         self.runner = runner
         self.accounts = accounts
@@ -87,7 +89,9 @@ class Streamer:
         self.gateway = Gateway(runner, accounts, settings, own_clock=self.feed.sign.mode == "replay", wall=wall)
         counters = Counters(runner, self.gateway.tally, self.pulse, self._unread, self.autopilot)
         self.rooms = rooms
-        desk = Desk(runner, accounts, wall, counters, self.autopilot, rooms.table if rooms is not None else {})
+        self.lab = lab
+        besides = {name: entry for part in (rooms, lab) if part is not None for name, entry in part.table.items()}
+        desk = Desk(runner, accounts, wall, counters, self.autopilot, besides)
         self.link = Link(desk, self.feed, secret)
         self.port = 0
         self._doors: dict[str, Gateway | Link] = {gateway.PATH: self.gateway, link.PATH: self.link}
@@ -116,6 +120,8 @@ class Streamer:
         await self.autopilot.close()
         if self.rooms is not None:
             await self.rooms.keeper.end_all()
+        if self.lab is not None:
+            await self.lab.lab.close()
         if self._server is not None:
             await self.gateway.close()
             self._server.close(code=Close.RESTART, reason="the server restarts")
@@ -192,10 +198,11 @@ async def run_live(options: LiveOptions, beside: Callable[[Streamer], Awaitable[
         log.info("recovered", seq=recovered.engine.state.seq, replayed=recovered.replayed)
         runner = Runner(recovered.engine, journal, WallClock(), recovered.snapshot_seq)
         secret = link_secret(options.data)
-        rooms = RoomDesk(runner, Keeper(secret), Gallery(options.fixtures), options.data)
+        gallery = Gallery(options.fixtures)
+        rooms = RoomDesk(runner, Keeper(secret), gallery, options.data)
         streamer = Streamer(
             runner, accounts, secret, origins=options.origins, mode=options.autopilot, rooms=rooms,
-            routing=options.routing,
+            routing=options.routing, lab=LabDesk(runner, gallery),
         )  # fmt: skip
     except BaseException:
         journal.close()

@@ -82,7 +82,22 @@ async def test_a_recording_is_sought_shared_by_a_link_opened_again_once_closed_a
     await follow_on_a_phone(floor, link, order_id, alarm_ms)
     await close_and_open_again(floor, alarm_ms)
     await decide_otherwise(floor)
+    await look_at_the_lab(floor)
     close_rooms(floor.demo)
+
+
+async def look_at_the_lab(floor: Floor) -> None:
+    """A dispatcher sees the run that an ops lead started and cancels, and cannot start one."""
+    body = {"source": "saturday-rush", "policies": ["nearest", "no-hold"], "seeds": 2}
+    floor.demo.rest("POST", "/lab", json=body).raise_for_status()
+    await floor.page.click('.header [data-page="insights"]')
+    await floor.page.wait_for_selector(".lab-running progress")
+    assert await floor.page.is_disabled("#lab-go")
+    assert await floor.page.locator('[data-act="lab-cancel"]').count() == 0
+    floor.demo.rest("DELETE", "/lab").raise_for_status()
+    await floor.page.wait_for_selector('.lab-result[data-status="cancelled"]')
+    command = await floor.page.inner_text(".shell code")
+    assert command == "mallard compare saturday-rush --policy nearest --policy no-hold --seeds 2"
 
 
 async def follow_on_a_phone(floor: Floor, link: str, order_id: str, at_ms: int) -> None:

@@ -30,6 +30,7 @@ from streamer.edge.clock import ManualClock
 from streamer.edge.desk.desk import Desk
 from streamer.edge.feed import Feed as FrameFeed
 from streamer.edge.journal.contract import JournalHeader, MemoryJournal
+from streamer.edge.lab.desk import LabDesk
 from streamer.edge.link import Link as LinkEnd
 from streamer.edge.rooms.desk import RoomDesk
 from streamer.edge.rooms.gallery import Gallery
@@ -217,8 +218,9 @@ class RealFloor:
         header = JournalHeader(1, a_collection(), EngineSettings(), "tests", T0)
         self.runner = Runner(Engine(a_floor()), MemoryJournal(header), self.clock)
         self.feed = FrameFeed(self.runner)
-        self.rooms = RoomDesk(self.runner, Keeper(SECRET), Gallery((directory,)))
-        desk = Desk(self.runner, self.accounts, self.clock, besides=self.rooms.table)
+        gallery = Gallery((directory,))
+        self.rooms, self.lab = RoomDesk(self.runner, Keeper(SECRET), gallery), LabDesk(self.runner, gallery)
+        desk = Desk(self.runner, self.accounts, self.clock, besides=self.rooms.table | self.lab.table)
         self.end = LinkEnd(desk, self.feed, SECRET)
 
     def token(self, name: str, role: str, mall_ids: tuple[str, ...] = ()) -> dict[str, str]:
@@ -238,6 +240,7 @@ async def floor(tmp_path: Path) -> AsyncIterator[RealFloor]:
     floor.url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/v1/link"
     yield floor
     await floor.rooms.keeper.end_all()
+    await floor.lab.lab.close()
     server.close()
     await server.wait_closed()
     await floor.runner.stop()

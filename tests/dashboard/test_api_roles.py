@@ -57,6 +57,9 @@ LEAST: dict[tuple[str, str], tuple[str, Any]] = {
     ("DELETE", "/rooms/{room}"): ("viewer", None),
     ("POST", "/rooms/{room}/transport"): ("viewer", {"do": "pause"}),
     ("GET", "/rooms/{room}/marks"): ("viewer", None),
+    ("POST", "/lab"): ("ops-lead", {"source": "no-such-day", "policies": ["plan", "nearest"]}),
+    ("GET", "/lab"): ("viewer", None),
+    ("DELETE", "/lab"): ("ops-lead", None),
     ("GET", "/asyncapi.json"): ("viewer", None),
     ("GET", "/schemas"): ("viewer", None),
     ("GET", "/schemas/{message}"): ("viewer", None),
@@ -118,7 +121,8 @@ def test_dashboard_and_streamer_ask_for_the_same_roles(floor: Any) -> None:
         ("GET", "/drivers/{driver_id}"): "driver", ("GET", "/hexes"): "hexes", ("GET", "/state"): "state",
         ("GET", "/autopilot"): "autopilot", ("PUT", "/autopilot/{mall_id}"): "set_autopilot",
         ("GET", "/recordings"): "recordings", ("POST", "/rooms"): "open_room", ("GET", "/rooms"): "rooms",
-        ("DELETE", "/rooms/{room}"): "close_room",
+        ("DELETE", "/rooms/{room}"): "close_room", ("POST", "/lab"): "lab_start", ("GET", "/lab"): "lab",
+        ("DELETE", "/lab"): "lab_cancel",
     }  # fmt: skip
     for route, call in calls.items():
         assert desk.table[call].role == LEAST[route][0], call

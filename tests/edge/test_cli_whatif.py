@@ -1,13 +1,16 @@
 """`mallard fork` and `mallard compare`: both worlds side by side, for people and programs, and clear refusals."""
 
 import json
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import pytest
 
-from streamer.cli.laboratory import Result, Trial, verdict_of
 from streamer.core.comparison import Comparison
 from streamer.core.kpis import Kpis
+from streamer.edge.lab import trials
+from streamer.edge.lab.contract import Result, Trial, Verdict
+from streamer.edge.lab.verdict import verdict_of
 from streamer.edge.recordings.fixtures import FixtureReader, find_fixture, read_companion
 from streamer.edge.recordings.moments import instant_at
 from tests.edge.test_cli import Mallard, mallard
@@ -102,3 +105,26 @@ def test_figures_that_never_differ_have_no_p() -> None:
     results = [Result(Trial(policy, seed), Kpis(delivered=7)) for seed in (1, 2) for policy in ("plan", "nearest")]
     (delivered, *_) = verdict_of("a-day", ("plan", "nearest"), results).figures
     assert (delivered.difference, delivered.p, delivered.p_ranks) == (0.0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("lived", "seeds", "said"),
+    [(5, 2, "partial: 2 of 9 seeds were over"), (3, 1, "partial: 1 of 9 seeds were over: too few to compare")],
+)
+def test_a_comparison_that_is_interrupted_prints_what_is_known(
+    mallard: Mallard, monkeypatch: pytest.MonkeyPatch, lived: int, seeds: int, said: str
+) -> None:
+    def interrupted(job: trials.Job, days: Sequence[Trial], workers: int | None) -> Iterator[Result]:
+        for trial in days[:lived]:
+            yield Result(trial, Kpis(delivered=trial.seed + len(trial.policy)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trials, "run_trials", interrupted)
+    words = ("compare", "bad-day", "--policy", "nearest", "--policy", "plan", "--seeds", 9)
+    code, out, err = mallard(*words)
+    assert code == 130
+    assert said in err
+    assert ("2 seeds (partial: stopped before the end)" in out) is (seeds > 1)
+    code, out, _ = mallard(*words, "--json")
+    found = msgspec.json.decode(out, type=Verdict)
+    assert (code, found.seeds, found.complete) == (130, seeds, False)

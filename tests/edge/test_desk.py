@@ -20,6 +20,7 @@ from streamer.edge.gateway.socket import Tally
 from streamer.edge.journal.contract import MemoryJournal, Note
 from streamer.edge.journal.database import open_to_read
 from streamer.edge.journal.sqlite import SqliteJournal
+from streamer.edge.lab.desk import LabDesk
 from streamer.edge.rooms.desk import RoomDesk
 from streamer.edge.rooms.gallery import Gallery
 from streamer.edge.rooms.keeper import Keeper
@@ -48,8 +49,8 @@ class Counter:
         self.runner = runner
         self.accounts = accounts
         self.clock = ManualClock(T0)
-        rooms = RoomDesk(runner, Keeper("secret"), Gallery(()))
-        self.desk = Desk(runner, accounts, self.clock, besides=rooms.table)
+        rooms, lab = RoomDesk(runner, Keeper("secret"), Gallery(())), LabDesk(runner, Gallery(()))
+        self.desk = Desk(runner, accounts, self.clock, besides=rooms.table | lab.table)
 
     async def ask(self, call: str, who: Caller | None = MAYA, **params: Any) -> tuple[int, dict[str, Any]]:
         try:
@@ -99,6 +100,7 @@ LEAST: dict[str, str] = {
     "bulk": "dispatcher", "undo": "dispatcher", "hand_over": "dispatcher", "duty": "dispatcher", "track": "ops-lead",
     "set_autopilot": "ops-lead",
     "recordings": "viewer", "open_room": "viewer", "rooms": "viewer", "close_room": "viewer",
+    "lab": "viewer", "lab_start": "ops-lead", "lab_cancel": "ops-lead",
 }  # fmt: skip
 """docs/link.md, written down a second time on purpose."""
 

@@ -20,7 +20,8 @@ SCHEMA = 1
 COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 NoteKind = Literal[
-    "login", "login_failed", "logout", "track_read", "journal_replayed", "tail_cut", "quarantine_retried", "erased"
+    "login", "login_failed", "logout", "track_read", "journal_replayed", "lab_started", "tail_cut",
+    "quarantine_retried", "erased",
 ]  # fmt: skip
 
 
