@@ -151,7 +151,7 @@ def _figures(kpis: Kpis) -> Component:
     """How it went."""
     trip, door = kpis.orders_per_trip, kpis.click_to_door_ms
     told = (
-        ("On time, of delivered", "–" if kpis.on_time is None else f"{kpis.on_time:.0%}"),
+        ("Delivered on time", "–" if kpis.on_time is None else f"{kpis.on_time:.0%}"),
         ("Late at the end", f"{kpis.late}"),
         ("Orders / trip", "–" if trip is None else f"{trip:.2f}"),
         ("Click to door", "–" if door is None else formats.minutes(door)),
