@@ -73,7 +73,7 @@ class Floor:
         """Evaluates an expression or a function in the page."""
         return await self.page.evaluate(script, about)
 
-    async def until(self, script: str, about: Any = None, seconds: float = 20) -> Any:
+    async def until(self, script: str, about: Any = None, seconds: float = 45) -> Any:
         """Waits until the script gives something true, and gives it back."""
         handle = await self.page.wait_for_function(script, arg=about, timeout=seconds * 1000)
         return await handle.json_value()
