@@ -4,7 +4,6 @@ It must not know what the dashboard shows.
 """
 
 import asyncio
-import os
 import socket
 import sys
 import time
@@ -13,10 +12,10 @@ from contextlib import suppress
 import httpx
 
 from streamer.core.errors import ConfigurationError
+from streamer.edge.processes import end_child, start_child
 from streamer.edge.server import port_fault
 
 READY_S = 60.0
-END_S = 4.0
 POLL_S = 0.1
 LEASH_S = 1.0
 
@@ -40,12 +39,7 @@ class DashboardChild:
             ConfigurationError: its port is taken, or it ended at once, or it does not answer within a minute.
         """
         check_free(self._host, self._port)
-        # In a session of its own: a Ctrl-C is for us, and we end it in order. The secret is in no command line. Its
-        # stdin is the leash: when we are killed, the pipe closes and it ends too, so that its port is free again.
-        self._child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "dashboard", env={**os.environ, **self._environment}, start_new_session=True,
-            stdin=asyncio.subprocess.PIPE, stdout=sys.stderr.fileno(),
-        )  # fmt: skip
+        self._child = await start_child("dashboard", self._environment, stdout=sys.stderr.fileno())
         ready, ended = asyncio.create_task(self._answers()), asyncio.create_task(self._child.wait())
         try:
             done, _ = await asyncio.wait((ready, ended), timeout=READY_S, return_when=asyncio.FIRST_COMPLETED)
@@ -69,16 +63,7 @@ class DashboardChild:
 
     async def end(self) -> None:
         """Ask it to end, and make it after some seconds."""
-        child = self._child
-        if child is None or child.returncode is not None:
-            return
-        with suppress(ProcessLookupError):
-            child.terminate()
-            try:
-                await asyncio.wait_for(child.wait(), END_S)
-            except TimeoutError:
-                child.kill()
-                await child.wait()
+        await end_child(self._child)
 
     async def _answers(self) -> None:
         async with httpx.AsyncClient(base_url=self.url, timeout=2.0, trust_env=False) as client:

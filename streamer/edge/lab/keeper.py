@@ -5,7 +5,6 @@ It must not know how a day is lived. A run costs the floor a pipe and two lines 
 
 import asyncio
 import secrets
-import sys
 import time
 from collections import deque
 from contextlib import suppress
@@ -16,13 +15,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streamer.edge.lab.contract import LabOrder, LabSaid, LabView
+from streamer.edge.processes import end_child, start_child, tell_child
 
 log = structlog.get_logger("lab")
 
 KEPT = 8
 """So many runs can be looked at; older ones are forgotten, and all with the floor."""
-END_S = 4.0
-LINE_BYTES = 1 << 20
 """A verdict of forty seeds is some 30 kB."""
 
 
@@ -99,21 +97,14 @@ class Lab:
 
     async def _live(self, run: _Run, order: LabOrder) -> None:
         try:
-            # As with a room: a session of its own, and its stdin the leash.
-            child = run.child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "streamer.edge.lab", start_new_session=True, stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE, limit=LINE_BYTES,
-            )  # fmt: skip
-            assert child.stdin is not None
+            child = run.child = await start_child("streamer.edge.lab")
             assert child.stdout is not None
-            with suppress(ConnectionError):
-                child.stdin.write(msgspec.json.encode(order) + b"\n")
-                await child.stdin.drain()
+            await tell_child(child, msgspec.json.encode(order))
             while line := await child.stdout.readline():
                 run.view = _heard(run, msgspec.json.decode(line, type=LabSaid))
             await child.wait()
         finally:
-            await _end_child(run.child)
+            await end_child(run.child)
             if run.view.status == "running":
                 problem = "the process of the lab ended by itself"
                 run.view = replace(run.view, status="failed", left_ms=None, problem=problem)
@@ -124,18 +115,6 @@ class Lab:
         run.hearing.cancel()
         with suppress(asyncio.CancelledError):
             await run.hearing
-
-
-async def _end_child(child: asyncio.subprocess.Process | None) -> None:
-    if child is None or child.returncode is not None:
-        return
-    with suppress(ProcessLookupError):
-        child.terminate()
-        try:
-            await asyncio.wait_for(child.wait(), END_S)
-        except TimeoutError:
-            child.kill()
-            await child.wait()
 
 
 def _heard(run: _Run, said: LabSaid) -> LabView:

@@ -4,13 +4,10 @@ It must not know what is in a recording or how a room plays it. A room costs the
 """
 
 import asyncio
-import os
 import secrets
 import shutil
-import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -18,6 +15,7 @@ import structlog
 from msgspec import Struct
 
 from streamer.core.errors import ConfigurationError
+from streamer.edge.processes import end_child, start_child, tell_child
 from streamer.edge.rooms.contract import Kind, RoomOrder, RoomSaid, RoomView
 from streamer.edge.rooms.gallery import Found
 
@@ -28,7 +26,6 @@ IDLE_S = 300.0
 LOOK_S = 5.0
 READY_S = 30.0
 """A room that has not said within this that it listens is given up."""
-END_S = 4.0
 
 
 class TooManyRoomsError(Exception):
@@ -136,15 +133,8 @@ class Keeper:
     # ------------------------------------------------------------ one process
 
     async def _start(self, room: _Room) -> None:
-        # As with the dashboard: a session of its own, the secret in no command line, its stdin the leash.
-        child = room.child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "streamer.edge.rooms", start_new_session=True, stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE, env={**os.environ, "MALLARD_LINK_SECRET": self._secret},
-        )  # fmt: skip
-        assert child.stdin is not None
-        with suppress(ConnectionError):
-            child.stdin.write(msgspec.json.encode(room.order) + b"\n")
-            await child.stdin.drain()
+        room.child = await start_child("streamer.edge.rooms", {"MALLARD_LINK_SECRET": self._secret})
+        await tell_child(room.child, msgspec.json.encode(room.order))
         said = await self._hear(room)
         if said is None or said.port is None:
             raise NoRoomError((said and said.problem) or "the room ended while starting")
@@ -183,14 +173,7 @@ class Keeper:
     async def _end_child(self, room: _Room, child: asyncio.subprocess.Process) -> None:
         if child.stdin is not None:
             child.stdin.close()
-        with suppress(ProcessLookupError):
-            if child.returncode is None:
-                child.terminate()
-            try:
-                await asyncio.wait_for(child.wait(), END_S)
-            except TimeoutError:
-                child.kill()
-                await child.wait()
+        await end_child(child)
         # Nothing is left to remove, unless the room was killed.
         await asyncio.to_thread(shutil.rmtree, room.order.folder, ignore_errors=True)
         log.info("room_closed", room=room.order.room)
