@@ -4,6 +4,8 @@ It must not know who may look into a room (`dashboard.rooms` asks), nor what is 
 that is served of the live floor, by the same code.
 """
 
+import re
+from typing import Final
 from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,6 +16,9 @@ from dashboard.link import bind_link, unbind_link
 from dashboard.problems import problem
 from dashboard.relay import COME_AGAIN
 from dashboard.rooms import CLOSED_SOCKET, HEADER, QUERY, RoomRefused, Rooms, bind_room, unbind_room
+
+ITS_OWN: Final = re.compile(r"/api/v1/rooms/([A-Za-z0-9_-]{1,64})/(?:transport|marks)")
+"""The routes whose path names the room that answers them; of all others, the header does."""
 
 
 class RoomDoor:
@@ -48,7 +53,8 @@ class RoomDoor:
 def _asked(scope: Scope) -> str | None:
     """The room that a connection is about; None: the live floor."""
     if scope["type"] == "http":
-        return headers_of(scope).get(HEADER)
+        own = ITS_OWN.fullmatch(scope["path"])
+        return own[1] if own else headers_of(scope).get(HEADER)
     if scope["type"] == "websocket":
         return next(iter(parse_qs(scope["query_string"].decode("latin-1")).get(QUERY, ())), None)
     return None

@@ -1,6 +1,6 @@
 """Routes of replay: what can be replayed, rooms opened and closed, and how one is moved through its recording.
 
-It must not know how a recording is played. Any other route shows a room's floor to whoever names the room.
+It must not know how a recording is played, nor where a room is: what names one is led there by `dashboard.room_door`.
 """
 
 from typing import Annotated
@@ -10,9 +10,6 @@ from starlette.responses import Response
 
 from dashboard.api import models
 from dashboard.api.access import ask, needs, respond
-from dashboard.ask_once import ask_room
-from dashboard.auth.principal import current_principal
-from dashboard.link import current_link
 
 router = APIRouter(tags=["replay"])
 RoomId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -81,7 +78,7 @@ async def close_room(room: RoomId) -> Response:
 async def transport(room: RoomId, body: models.TransportBody | None = None) -> Response:
     """Answers with how the room then stands. Instants are those of the recording."""
     wish = (body or models.TransportBody()).model_dump()
-    return respond(await ask_room(current_link(), room, "transport", wish, current_principal()))
+    return respond(await ask("transport", wish))
 
 
 @router.get(
@@ -92,4 +89,4 @@ async def transport(room: RoomId, body: models.TransportBody | None = None) -> R
 )
 async def marks(room: RoomId) -> Response:
     """As far as the recording has been read, which takes some seconds after a room was opened."""
-    return respond(await ask_room(current_link(), room, "marks", {}, current_principal()))
+    return respond(await ask("marks"))
