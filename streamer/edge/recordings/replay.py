@@ -17,7 +17,6 @@ from streamer.core.events import Input, Output, Tick
 from streamer.core.kpis import Kpis, kpis
 from streamer.core.lessons import Lessons, lessons
 from streamer.core.malls import Floor, parse_malls
-from streamer.core.settings import Settings
 from streamer.core.snapshot import dump_state, load_state, state_hash
 from streamer.core.state import State
 from streamer.edge.clock import PacedClock
@@ -203,14 +202,17 @@ def floor_of(header: Header, start_ms: int) -> Engine:
     try:
         start = shift_state(header.start, start_ms - header.start_ms) if header.start is not None else None
         if start is not None:
-            _try_out(floor, header.settings, start)
-        return Engine(floor, header.settings, start)
+            _check(floor, start)
+        engine = Engine(floor, header.settings, start)
+        if start is not None:
+            _try_out(engine)
+        return engine
     except Exception as error:
         raise FixtureError(f"the state that this recording begins with contradicts itself: {error!r}") from error
 
 
-def _try_out(floor: Floor, settings: Settings, state: State) -> None:
-    """Let a copy of a state live through one tick, which looks at everything in it; raises what that raises."""
+def _check(floor: Floor, state: State) -> None:
+    """See that drivers and orders agree with each other and with the malls; raises what does not."""
     for driver_id, driver in state.drivers.items():
         known = [state.orders[order_id].driver_id for order_id in driver.order_ids]
         if driver.id != driver_id or any(owner != driver_id for owner in known):
@@ -223,6 +225,10 @@ def _try_out(floor: Floor, settings: Settings, state: State) -> None:
         # Of an ended one the driver may have stayed behind, in a recording cut out for one mall.
         if order.driver_id is not None and order.ended_ms is None and order.driver_id not in state.drivers:
             raise ValueError(f"order {order_id} is with a driver that is not here")
-    engine = Engine(floor, settings, load_state(dump_state(state)))
-    engine.handle(max(0, state.at_ms) + 1, Tick())
-    kpis(engine.state, None)
+
+
+def _try_out(engine: Engine) -> None:
+    """Let a twin live through one tick, which looks at everything in its state; raises what that raises."""
+    twin = engine.twin(load_state(dump_state(engine.state)))
+    twin.handle(max(0, twin.state.at_ms) + 1, Tick())
+    kpis(twin.state, None)
