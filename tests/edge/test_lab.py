@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamer.edge.desk.calls import Call, Caller, CallRefusedError
+from streamer.edge.desk.calls import Caller
 from streamer.edge.journal.contract import MemoryJournal, Note
 from streamer.edge.lab.contract import Verdict
 from streamer.edge.lab.desk import LabDesk
 from streamer.edge.rooms.gallery import Gallery
 from streamer.edge.runner import Runner
-from tests.edge.floor_kit import a_runner, encode
-from tests.edge.rooms.rooms_kit import OLGA, VERA, a_recording
+from tests.edge.floor_kit import a_runner
+from tests.edge.rooms.rooms_kit import OLGA, VERA, a_recording, asked
 
 POLICIES = ["nearest", "no-hold"]
 
@@ -35,13 +35,7 @@ class Floor:
         self.desk = LabDesk(runner, Gallery((recordings,)))
 
     async def ask(self, call: str, who: Caller = OLGA, **params: Any) -> tuple[int, dict[str, Any]]:
-        entry = self.desk.table[call]
-        given = msgspec.json.decode(Call(call, 1, encode(params), who).params, type=entry.params)
-        try:
-            answer = await entry.answer(who, given)
-        except CallRefusedError as error:
-            return error.status, msgspec.json.decode(msgspec.json.encode(error.problem))
-        return answer.status, msgspec.json.decode(msgspec.json.encode(answer.body))
+        return await asked(self.desk.table, call, who, **params)
 
     async def newest(self, who: Caller = OLGA) -> dict[str, Any]:
         """The newest run, and that the floor got its turn meanwhile."""

@@ -34,26 +34,15 @@ SCALES = {
     "short": Scale(
         50, 1_000, 1_000, 10_000, 500, 100_000, 5_000, 1_000_000, 180, 20_000, (0.02, 0.5, 0.85), 1, 10, 200
     ),
-    "full": Scale(
-        200,
-        2_000,
-        5_000,
-        10_000,
-        500,
-        200_000,
-        5_000,
-        1_000_000,
-        180,
-        100_000,
-        (0.02, 0.25, 0.5, 0.75, 0.85),
-        3,
-        10,
-        500,
-    ),
 }
-SCALE = SCALES[os.environ.get("MALLARD_PROVE", "test")]
+SCALES["full"] = msgspec.structs.replace(
+    SCALES["short"], kill_cycles=200, power_cuts=2_000, seeds=5_000, bad_inputs=200_000, malformed=100_000,
+    fork_moments=(0.02, 0.25, 0.5, 0.75, 0.85), fork_seeds=3, seeks=500,
+)  # fmt: skip
+NAME = os.environ.get("MALLARD_PROVE", "test")
+SCALE = SCALES[NAME]
 """The scale of this run, by the environment's MALLARD_PROVE; MALLARD_SOAK_MIN sets the minutes of its soak."""
 if minutes := os.environ.get("MALLARD_SOAK_MIN"):
     SCALE = msgspec.structs.replace(SCALE, soak_s=round(60 * float(minutes)))
-RECORDINGS = ("bad-day",) if SCALE.soak_s == 0 else ("bad-day", "saturday-rush", "two-malls")
+RECORDINGS = ("bad-day",) if NAME == "test" else ("bad-day", "saturday-rush", "two-malls")
 """Those that go through real sockets, and under more than one hash seed."""

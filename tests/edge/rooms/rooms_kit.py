@@ -1,7 +1,7 @@
 """What the tests of replay rooms build: a small recording with its companion, and a room in this very program."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import msgspec
 from streamer.core.engine import Engine
 from streamer.edge.accounts import Role
 from streamer.edge.desk.calls import Call, Caller, CallRefusedError
+from streamer.edge.desk.desk import Entry
 from streamer.edge.recordings.fixtures import SCHEMA, Companion, Counts, FixtureWriter, Header, write_companion
 from streamer.edge.recordings.replay import replay
 from streamer.edge.rooms.contract import RoomOrder
@@ -58,6 +59,17 @@ async def a_room(order: RoomOrder, folder: Path) -> AsyncIterator[Room]:
         yield room
     finally:
         await room.close()
+
+
+async def asked(table: Mapping[str, Entry], call: str, who: Caller, **params: Any) -> tuple[int, dict[str, Any]]:
+    """A call of the live floor's table: status, and body or problem."""
+    entry = table[call]
+    given = msgspec.json.decode(Call(call, 1, encode(params), who).params, type=entry.params)
+    try:
+        answer = await entry.answer(who, given)
+    except CallRefusedError as error:
+        return error.status, msgspec.json.decode(msgspec.json.encode(error.problem))
+    return answer.status, msgspec.json.decode(msgspec.json.encode(answer.body))
 
 
 async def ask(room: Room, call: str, who: Caller | None = VERA, **params: Any) -> tuple[int, dict[str, Any]]:

@@ -9,12 +9,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from streamer.edge.desk.calls import Call, Caller, CallRefusedError
+from streamer.edge.desk.calls import Caller
 from streamer.edge.journal.database import open_to_read
 from streamer.edge.journal.sqlite import SqliteJournal
 from streamer.edge.rooms import keeper as keeping
@@ -23,8 +22,8 @@ from streamer.edge.rooms.gallery import Gallery
 from streamer.edge.rooms.keeper import Keeper, fixture_folder
 from streamer.edge.runner import Runner
 from tests.builders import T0
-from tests.edge.floor_kit import SECRET, a_day, a_header, a_runner, encode
-from tests.edge.rooms.rooms_kit import END_MS, MAYA, OLGA, START_MS, VERA, a_recording, until
+from tests.edge.floor_kit import SECRET, a_day, a_header, a_runner
+from tests.edge.rooms.rooms_kit import END_MS, MAYA, OLGA, START_MS, VERA, a_recording, asked, until
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +40,7 @@ class Live:
         self.desk = RoomDesk(runner, self.keeper, Gallery((recordings,)), journal)
 
     async def ask(self, call: str, who: Caller = VERA, **params: Any) -> tuple[int, dict[str, Any]]:
-        entry = self.desk.table[call]
-        given = msgspec.json.decode(Call(call, 1, encode(params), who).params, type=entry.params)
-        try:
-            answer = await entry.answer(who, given)
-        except CallRefusedError as error:
-            return error.status, msgspec.json.decode(msgspec.json.encode(error.problem))
-        return answer.status, msgspec.json.decode(msgspec.json.encode(answer.body))
+        return await asked(self.desk.table, call, who, **params)
 
 
 @pytest.fixture
